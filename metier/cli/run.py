@@ -1,0 +1,138 @@
+"""`metier run RECIPE`: the whole flow, from the data to the report. `metier train` is the same thing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from metier.cli.output import say, show, write_json_object
+
+if TYPE_CHECKING:
+    from metier.recipe.sections import Recipe
+    from metier.run import RunResult
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.", show_default=False)]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="SECTION.FIELD=VALUE", show_default=False,
+        help="Override a field of the recipe; may be repeated. --section.field VALUE is the same.",
+    ),
+]  # fmt: skip
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="DIR", help="Run folder. Default: runs/<name>-<recipe hash>.",
+                 show_default=False),
+]  # fmt: skip
+Until = Annotated[str | None, typer.Option("--until", metavar="data|train", help="Stop after this stage.",
+                                           show_default=False)]  # fmt: skip
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+
+
+def run(
+    recipe: RecipePath,
+    *,
+    output: Output = None,
+    until: Until = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an incomplete run.")] = False,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> int:
+    """Prepare, train, evaluate and report: the whole flow.
+
+    The run folder holds everything. The same recipe again does nothing when its run is complete.
+    """
+    from metier.errors import ArgumentError
+    from metier.recipe.load import load_recipe
+
+    if until not in (None, "data", "train"):
+        raise ArgumentError("--until", repr(until), "data or train")
+    return execute(
+        load_recipe(recipe, tuple(settings or ())), output=output, until=until, resume=resume, as_json=as_json
+    )
+
+
+def train(
+    recipe: RecipePath,
+    *,
+    output: Output = None,
+    until: Until = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an incomplete run.")] = False,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> int:
+    """The same as `metier run`."""
+    return run(recipe, output=output, until=until, resume=resume, settings=settings, as_json=as_json)
+
+
+def execute(recipe: Recipe, *, output: Path | None, until: str | None, resume: bool, as_json: bool) -> int:
+    """Run a loaded recipe, draw its progress, and show how it ended.
+
+    Args:
+        recipe: What to do.
+        output: The run folder; None for the default place.
+        until: `data` or `train` to stop there; None for the whole flow.
+        resume: Whether an incomplete run is continued.
+        as_json: Whether the result is shown as one JSON object.
+
+    Returns:
+        The exit code of the run: 0, or 3 when a gate failed.
+    """
+    from metier.cli.progress import watching
+    from metier.run import run_recipe
+
+    with watching() as observer:
+        result = run_recipe(recipe, output=output, resume=resume, until=until, observers=(observer,))
+    if result.reused:
+        say(f"nothing to do: {_shown(result.folder.path)} holds the complete run of this recipe")
+    if as_json:
+        write_json_object("run-result", result_as_plain(result))
+    else:
+        show(_result_text(result))
+    return result.exit_code
+
+
+def result_as_plain(result: RunResult) -> dict[str, Any]:
+    """A finished run for `--json`: where it is, every system's metrics, the comparison."""
+    from metier.store.values import to_plain
+
+    plain: dict[str, Any] = {
+        "exit_code": result.exit_code, "reused": result.reused, "folder": str(result.folder.path),
+    }  # fmt: skip
+    summary = result.summary
+    if summary is None:
+        return plain
+    numbers = ("kind", "n", "metrics", "parameters", "bytes", "seconds_per_thousand", "trained_on")
+    return {
+        **plain,
+        "name": summary.name,
+        "report": str(result.folder.report_page),
+        "verdict": summary.comparison.verdict,
+        "sentence": summary.comparison.sentence,
+        "systems": {
+            system.system: {name: to_plain(getattr(system, name)) for name in numbers} for system in summary.test
+        },
+        "comparison": to_plain(summary.comparison),
+        "promoted": next((attempt.name for attempt in summary.attempts if attempt.promoted), None),
+        "seconds": summary.seconds,
+        "peak_memory_bytes": summary.peak_memory_bytes,
+    }
+
+
+def _result_text(result: RunResult) -> str:
+    from metier.cli.tables import final_text
+
+    folder = _shown(result.folder.path)
+    if result.summary is None:
+        how = "the same command with --resume instead goes on"
+        return f"Stopped where --until said. The run so far is in {folder}; {how}."
+    report = _shown(result.folder.report_page)
+    return final_text(result.summary, report=report, predict=f"metier predict {folder} IN OUT")
+
+
+def _shown(path: Path) -> str:
+    """The path as a person would type it from here."""
+    absolute = path.absolute()
+    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(path)

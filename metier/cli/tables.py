@@ -1,0 +1,100 @@
+"""Tables for a terminal: aligned text that can be copied, and the last thing that `metier run` prints."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from metier.evaluation.results import Comparison, Estimate, Evaluation
+from metier.report import formats
+from metier.report.summary import RunSummary
+
+WIDEST_CELL = 60
+
+
+def aligned(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns two spaces apart under their titles, a line between; long cells are cut with an ellipsis."""
+    cells = [[formats.shortened(cell, WIDEST_CELL) for cell in row] for row in (columns, *rows)]
+    widths = [max(_width(row[place]) for row in cells) for place in range(len(columns))]
+    lines = ["  ".join(_padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return "\n".join([lines[0], "  ".join("─" * width for width in widths), *lines[1:]])
+
+
+def systems_table(systems: Sequence[Evaluation], metrics: Sequence[str]) -> str:
+    """One row a system: its metrics with their intervals, its size, its time for a thousand answers."""
+    titles = [f"{formats.metric_title(metric)} (95 %)" for metric in metrics]
+    rows = [
+        [
+            system.system,
+            *(_estimate(system.metrics.get(metric)) for metric in metrics),
+            _or_dash(system.parameters, formats.parameters(system.parameters)),
+            _or_dash(system.bytes, formats.megabytes(system.bytes)),
+            _or_dash(system.seconds_per_thousand, formats.duration(system.seconds_per_thousand)),
+        ]
+        for system in systems
+    ]
+    return aligned(["System", *titles, "Parameters", "Size", "Per 1,000"], rows)
+
+
+def differences_table(comparison: Comparison) -> str:
+    """One row a baseline: the paired difference with its interval, p-value, discordant items, verdict."""
+    rows = [
+        [
+            row.baseline, formats.metric_title(row.metric), _estimate(row.difference, signed=True),
+            formats.p_value(row.p_value), f"+{row.gained} −{row.lost}", row.verdict,
+        ]
+        for row in comparison.differences
+    ]  # fmt: skip
+    return aligned([f"{comparison.candidate} against", "Metric", "Difference (95 %)", "p", "Items", "Verdict"], rows)
+
+
+def shown_metrics(comparison: Comparison) -> tuple[str, ...]:
+    """The metrics of the table: the primary one, accuracy and macro F1, each once."""
+    return tuple(dict.fromkeys((comparison.primary_metric, "accuracy", "macro_f1")))
+
+
+def gate_lines(comparison: Comparison) -> list[str]:
+    """One line a gate: whether it held, what it wanted, what was found."""
+    return [
+        f"gate {gate.gate}: {'passed' if gate.passed else 'FAILED'} (wanted {gate.wanted}, found {gate.found})"
+        for gate in comparison.gates
+    ]
+
+
+def final_text(summary: RunSummary, *, report: str, predict: str) -> str:
+    """What `metier run` ends with: the table, the verdict, the gates, where to go on.
+
+    Args:
+        summary: The finished run.
+        report: Path of the page to open.
+        predict: The command that uses the model.
+    """
+    comparison = summary.comparison
+    test = summary.data.splits.get(comparison.set)
+    size = f"{comparison.n:,} {comparison.set} records" + (f" of {test.groups:,} groups" if test else "")
+    lines = ["", f"On {size}:", "", systems_table(summary.test, shown_metrics(comparison)), "", comparison.sentence]
+    lines += gate_lines(comparison)
+    if summary.overfitting is not None:
+        lines.append(summary.overfitting.sentence)
+    return "\n".join([*lines, "", f"Report:  {report}", f"Predict: {predict}"])
+
+
+def _estimate(estimate: Estimate | None, *, signed: bool = False) -> str:
+    if estimate is None or estimate.value is None:
+        return formats.UNKNOWN
+    form = formats.signed if signed else formats.score
+    if estimate.low is None or estimate.high is None:
+        return form(estimate.value)
+    return f"{form(estimate.value)} [{form(estimate.low)}, {form(estimate.high)}]"
+
+
+def _or_dash(value: object, text: str) -> str:
+    return "–" if value is None else text
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))

@@ -1,0 +1,156 @@
+"""From a row to the text that a system sees: which columns, put together how, cleaned by which repairs.
+
+The same rules run on training data and in prediction: they are saved beside the model as `input.json`.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from metier.data.table import missing_column
+from metier.errors import DataError
+from metier.store.files import read_json, write_json
+from metier.store.values import from_plain
+
+# Controls but for tab and line feed; halves of surrogate pairs; what has no width and no meaning of its
+# own. Not U+200C and U+200D: Persian words and emoji are written with them.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064"
+    "\u2066-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+_LINE_ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
+_SPACES = re.compile(r"[^\S\n]+")
+_AROUND_LINE_END = re.compile(r" ?\n ?")
+
+
+def _line_ends(text: str) -> str:
+    return _LINE_ENDS.sub("\n", text)
+
+
+def _visible(text: str) -> str:
+    return _INVISIBLE.sub("", text)
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _single_spaces(text: str) -> str:
+    return _AROUND_LINE_END.sub("\n", _SPACES.sub(" ", text)).strip()
+
+
+# In this order: a removed character may bring two together that compose, or leave a space at an end.
+REPAIRS: dict[str, Callable[[str], str]] = {
+    "line ends": _line_ends,
+    "invisible characters": _visible,
+    "Unicode form": _composed,
+    "white space": _single_spaces,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputRules:
+    """How a row becomes the text of an input."""
+
+    text_columns: tuple[str, ...]
+    template: str | None = None
+    """`"{subject}: {body}"`; None: the columns that are not empty, joined by a blank line."""
+    repairs: tuple[str, ...] = tuple(REPAIRS)
+    """Names in `REPAIRS`, in order. Cleaning twice changes nothing."""
+
+    def text_of(self, row: Mapping[str, object]) -> str:
+        """The cleaned text of a row; empty when every text column is.
+
+        Args:
+            row: Cells by column name.
+
+        Raises:
+            DataError: The row lacks a text column.
+        """
+        return self.clean(self.compose(row))
+
+    def compose(self, row: Mapping[str, object]) -> str:
+        """The text of a row before cleaning."""
+        cells = [self._cell(row, name) for name in self.text_columns]
+        if not any(cell.strip() for cell in cells):
+            return ""
+        if self.template is not None:
+            return self.template.format_map(dict(zip(self.text_columns, cells, strict=True)))
+        if len(cells) == 1:
+            return cells[0]
+        return "\n\n".join(cell for cell in cells if cell.strip())
+
+    def clean(self, text: str) -> str:
+        """`text` after all repairs."""
+        return self.repair(text)[0]
+
+    def repair(self, text: str) -> tuple[str, tuple[str, ...]]:
+        """`text` after all repairs, and the names of those that changed it."""
+        used = []
+        for name in self.repairs:
+            repaired = REPAIRS[name](text)
+            if repaired != text:
+                used.append(name)
+                text = repaired
+        return text, tuple(used)
+
+    def write(self, path: Path) -> None:
+        """Save as `input.json`."""
+        write_json(path, self, format="input")
+
+    @classmethod
+    def read(cls, path: Path) -> InputRules:
+        """What `write` saved.
+
+        Args:
+            path: The file.
+
+        Raises:
+            DataError: It names a repair that this version does not know.
+        """
+        rules = from_plain(cls, read_json(path, format="input"), where=str(path))
+        unknown = [name for name in rules.repairs if name not in REPAIRS]
+        if unknown:
+            raise DataError(str(path), f"has the repair `{unknown[0]}`", f"one of {', '.join(REPAIRS)}")
+        return rules
+
+    def _cell(self, row: Mapping[str, object], name: str) -> str:
+        if name not in row:
+            raise missing_column("input", name, tuple(str(column) for column in row))
+        value = row[name]
+        return "" if value is None else str(value)
+
+
+def template_columns(template: str) -> tuple[str, ...]:
+    """The columns that a template names, each once, in order.
+
+    Args:
+        template: Text with `{column}`; `{{` and `}}` are braces.
+
+    Raises:
+        DataError: It is no valid template.
+    """
+    wanted = 'a text with columns in braces, such as "{subject}: {body}"'
+    try:
+        parts = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise DataError("data.text", f"is a template that cannot be read ({error})", wanted) from error
+    names: list[str] = []
+    for _, name, form, conversion in parts:
+        if name is None:
+            continue
+        if not name or form or conversion or re.search(r"[.\[\]]", name) or name.isdigit():
+            raise DataError("data.text", f"has `{{{name}}}` in its template", wanted, "Use plain column names.")
+        if name not in names:
+            names.append(name)
+    return tuple(names)
+
+
+def normalised(text: str) -> str:
+    """What two texts share that count as the same: NFKC, case folded, white space as single spaces."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

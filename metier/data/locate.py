@@ -1,0 +1,194 @@
+"""Which files a recipe's paths mean: a file, a folder with train, validation and test files, or a glob."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from metier.data.sources import SUFFIXES
+from metier.errors import DataError
+from metier.recipe.sections import DataSection
+
+ROLE_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev", "development"),
+    "test": ("test", "testing"),
+}
+BUILTIN = "builtin:"
+EXAMPLES = {"inbox": "example"}
+"""Built-in example sets: name in the recipe, folder in this package."""
+_KINDS = "csv, tsv, json, jsonl, parquet or xlsx"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """The files of each split; None where the recipe gives none and the split is drawn from train."""
+
+    train: tuple[Path, ...]
+    validation: tuple[Path, ...] | None
+    test: tuple[Path, ...] | None
+    notices: tuple[str, ...] = ()
+
+    def all_files(self) -> tuple[Path, ...]:
+        """Every file once, train first."""
+        return (*self.train, *(self.validation or ()), *(self.test or ()))
+
+
+def locate_files(section: DataSection) -> Located:
+    """Resolve `data.train`, `data.validation` and `data.test` to files.
+
+    Args:
+        section: The recipe's data section; paths may hold `${VAR}`, `~` and `builtin:`.
+
+    Raises:
+        DataError: A path leads to no data file, a folder is ambiguous, or two splits share a file.
+    """
+    located = {"train": _files(section.train, "train")}
+    notices: list[str] = []
+    folder = _folder_of(section.train)
+    for role, given in (("validation", section.validation), ("test", section.test)):
+        if given is not None:
+            located[role] = _files(given, role)
+        elif folder is not None and (found := _role_file(folder, role)) is not None:
+            located[role] = (found,)
+    if folder is not None:
+        used = ", ".join(f"{path.name} for {role}" for role, paths in located.items() for path in paths)
+        notices.append(f"{folder.name}: used {used}")
+    _refuse_shared(located)
+    return Located(
+        train=located["train"],
+        validation=located.get("validation"),
+        test=located.get("test"),
+        notices=tuple(notices),
+    )
+
+
+def data_files(folder: Path) -> list[Path]:
+    """Files in `folder` whose names end like data, sorted; hidden files and Excel's lock files left out."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and path.suffix.lower() in SUFFIXES and not path.name.startswith((".", "~$"))
+    )
+
+
+def role_of(path: Path) -> str | None:
+    """The split that a file's name speaks of: `dev.csv`, `clauses_test.jsonl`. None: it does not say."""
+    tokens = re.split(r"[^a-z]+", path.stem.lower())
+    roles = {role for role, names in ROLE_NAMES.items() if any(name in tokens for name in names)}
+    return roles.pop() if len(roles) == 1 else None
+
+
+def builtin_name(path: Path) -> str | None:
+    """How a recipe names a file of the built-in examples; None for any other file."""
+    here = Path(__file__).parent
+    for name, folder in EXAMPLES.items():
+        if path.parent == here / folder:
+            return f"{BUILTIN}{name}/{path.name}"
+    return None
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """A name for each file: its own, with its folder in front where two files share it."""
+    own = [path.name for path in paths]
+    return [f"{path.parent.name}/{path.name}" if own.count(path.name) > 1 else path.name for path in paths]
+
+
+def _files(text: str, role: str) -> tuple[Path, ...]:
+    path = _expanded(text)
+    if path.is_file():
+        return (path,)
+    if path.is_dir():
+        return (_file_in(path, role),)
+    if any(mark in path.name or mark in str(path.parent) for mark in "*?["):
+        return _matches(path, role)
+    raise DataError(f"data.{role}", f"`{text}` does not exist", f"a file ({_KINDS}), a folder or a glob", _near(path))
+
+
+def _expanded(text: str) -> Path:
+    if text.startswith(BUILTIN):
+        return _builtin(text)
+    if "$" in text or text.startswith("~"):
+        from metier.recipe.load import expand
+
+        text = expand(text)
+    return Path(text)
+
+
+def _builtin(text: str) -> Path:
+    example, _, file = text.removeprefix(BUILTIN).partition("/")
+    here = Path(__file__).parent
+    path = here / EXAMPLES.get(example, "-") / file
+    if ".." in path.parts or not path.exists():
+        there = [
+            f"`{BUILTIN}{name}/{known.name}`"
+            for name, folder in EXAMPLES.items()
+            for known in sorted((here / folder).glob("*.csv"))
+        ]
+        raise DataError("data", f"`{text}` is not among the built-in examples", ", ".join(there) or "none installed")
+    return path
+
+
+def _folder_of(text: str) -> Path | None:
+    path = _expanded(text)
+    return path if path.is_dir() else None
+
+
+def _file_in(folder: Path, role: str) -> Path:
+    found = _role_file(folder, role)
+    if found is not None:
+        return found
+    files = data_files(folder)
+    if len(files) == 1:
+        return files[0]
+    if not files:
+        raise DataError(f"data.{role}", f"the folder {folder} holds no data file", _KINDS)
+    shown = ", ".join(path.name for path in files[:12])
+    problem = f"the folder {folder} has several files and none is called {role} ({shown})"
+    pattern = folder / f"*{files[0].suffix}"
+    fix = f"Name one, or take all of them: `data.{role}: {pattern}`."
+    raise DataError(f"data.{role}", problem, "one file, or a glob", fix)
+
+
+def _role_file(folder: Path, role: str) -> Path | None:
+    files = data_files(folder)
+    exact = [path for path in files if path.stem.lower() in ROLE_NAMES[role]]
+    found = exact or [path for path in files if role_of(path) == role]
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise DataError(
+            f"data.{role}", f"the folder {folder} has several {role} files ({names})", "one", f"Set data.{role}."
+        )
+    return found[0] if found else None
+
+
+def _matches(pattern: Path, role: str) -> tuple[Path, ...]:
+    parts = pattern.parts
+    fixed = next(index for index, part in enumerate(parts) if any(mark in part for mark in "*?["))
+    base = Path(*parts[:fixed]) if fixed else Path()
+    found = sorted(path for path in base.glob(str(Path(*parts[fixed:]))) if path.is_file())
+    found = [path for path in found if path.suffix.lower() in SUFFIXES and not path.name.startswith((".", "~$"))]
+    if not found:
+        raise DataError(f"data.{role}", f"no data file matches `{pattern}`", _KINDS, "Check the pattern.")
+    return tuple(found)
+
+
+def _near(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"The folder {path.parent} does not exist either."
+    names = [other.name for other in path.parent.iterdir()]
+    near = difflib.get_close_matches(path.name, names, n=1)
+    return f"Did you mean {near[0]}?" if near else f"Look into {path.parent}."
+
+
+def _refuse_shared(located: dict[str, tuple[Path, ...]]) -> None:
+    seen: dict[Path, str] = {}
+    for role, paths in located.items():
+        for path in paths:
+            other = seen.setdefault(path.resolve(), role)
+            if other != role:
+                fix = f"Give {role} a file of its own, or leave data.{role} out: it is then drawn from train."
+                raise DataError(f"data.{role}", f"{path.name} is also the {other} file", "another file", fix)

@@ -1,0 +1,181 @@
+"""Hardware, dtype, threads, seeds and the team of processes: the only file that asks what hardware exists."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metier.errors import LackingEnvironment
+from metier.recipe.sections import HardwareSection
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Team:
+    """The processes that do one run together. Stages are marked *once* (rank 0 works) or *sharded*."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and talks to the user."""
+        return self.rank == 0
+
+    def share(self, items: int) -> range:
+        """The item numbers that this process works on: contiguous, and all ranks together cover each once."""
+        start = items * self.rank // self.size
+        return range(start, items * (self.rank + 1) // self.size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """What a run uses, decided once and written to the lock file."""
+
+    device: str
+    """`cpu`, `cuda` or `mps`."""
+    dtype: str
+    """`float32` or `bfloat16`: frozen weights and activations. What learns is float32."""
+    threads: int
+    reason: str
+    """Why this dtype and device, as a sentence."""
+    team: Team = Team()
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The dtype as torch's own value."""
+        import torch
+
+        return torch.bfloat16 if self.dtype == "bfloat16" else torch.float32
+
+
+def choose_hardware(section: HardwareSection) -> Hardware:
+    """Decide device, dtype and threads from the recipe and the machine, and set torch's thread count.
+
+    Raises:
+        LackingEnvironment: the recipe names a device that this machine does not have.
+    """
+    import torch
+
+    device = _choose_device(section.device)
+    native = _has_native_bfloat16(device)
+    if section.dtype == "auto":
+        dtype = "bfloat16" if native else "float32"
+        reason = f"{device} {'has' if native else 'has no'} native bfloat16"
+    else:
+        dtype, reason = section.dtype, "set by the recipe"
+    threads = section.threads or available_cores()
+    torch.set_num_threads(threads)
+    return Hardware(device=device, dtype=dtype, threads=threads, reason=reason)
+
+
+def _choose_device(wanted: str) -> str:
+    import torch
+
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if present[name])
+    if not present[wanted]:
+        raise LackingEnvironment(
+            "hardware.device", f"{wanted}, which this machine does not have",
+            " or ".join(name for name, there in present.items() if there), 'Set it to "auto".',
+        )  # fmt: skip
+    return wanted
+
+
+@lru_cache
+def _has_native_bfloat16(device: str) -> bool:
+    """Whether bfloat16 matrix products run in hardware, not through float32."""
+    import torch
+
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device == "mps":
+        return False
+    return bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
+
+
+@lru_cache
+def cpu_flags() -> frozenset[str]:
+    """Feature flags of the processor (Linux); empty where the system does not list them."""
+    path = Path("/proc/cpuinfo")
+    if not path.exists():
+        return frozenset()
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("flags"):
+            return frozenset(line.partition(":")[2].split())
+    return frozenset()
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return max(1, os.cpu_count() or 1)
+
+
+def total_memory_bytes() -> int:
+    """Physical memory of the machine in bytes."""
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
+def available_memory_bytes() -> int:
+    """Memory in bytes that can be taken without swapping."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def peak_memory_bytes() -> int | None:
+    """Highest resident memory of this process so far in bytes; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if platform.system() == "Darwin" else peak * 1024)
+
+
+def describe_machine() -> dict[str, Any]:
+    """What the lock file and `metier doctor` say about this machine."""
+    return {
+        "system": platform.system(), "machine": platform.machine(), "python": platform.python_version(),
+        "cpu": _cpu_name(), "cores": available_cores(), "memory_bytes": total_memory_bytes(),
+    }  # fmt: skip
+
+
+def _cpu_name() -> str:
+    path = Path("/proc/cpuinfo")
+    if path.exists():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"
+
+
+def derive_seed(seed: int, *names: object) -> int:
+    """A 63-bit seed that is a function of `seed` and `names` only, never of process or order of calls."""
+    text = "/".join(str(part) for part in (seed, *names))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's random numbers inside are a function of `seed`; the state outside is untouched."""
+    import torch
+
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield

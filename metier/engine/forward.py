@@ -1,0 +1,163 @@
+"""A language model over token trees: logits where a target is, and nowhere else.
+
+`TreeRunner` is the one way in which training and scoring run a decoder. On its first tree it also
+runs a few sequences plainly and compares; a family that the tree does not fit runs plainly from then
+on, with one notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from metier.engine.attention import TreeLayout, TreeUnsupported, attend_to_trees
+from metier.engine.network import stored_trunk
+from metier.engine.tree import Ints, TokenSequence, TokenTree
+from metier.engine.trunk import TrunkCache
+from metier.events import Notice, Observer, tell
+
+PROBE_SEQUENCES = 3
+"""Sequences that are also run plainly on the first tree."""
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 1.0, torch.float16: 0.25}
+"""Largest allowed logit difference between tree and plain: far above rounding, far below a wrong mask."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """Tokens that all sequences begin with, and their key-value state, computed once."""
+
+    ids: Ints
+    keys_values: tuple[tuple[int, Tensor, Tensor], ...]
+    """Layer number, keys and values of every computed layer."""
+
+    def cache(self) -> DynamicCache:
+        """The state in the form that transformers wants; the stored tensors are not changed by its use."""
+        cache = DynamicCache()
+        for layer, keys, values in self.keys_values:
+            cache.update(keys, values, layer)
+        return cache
+
+
+@dataclass(eq=False)
+class TreeRunner:
+    """Runs one decoder. `trunk`, where given, holds the states of the lower blocks."""
+
+    network: PreTrainedModel
+    trunk: TrunkCache | None = None
+    observers: Sequence[Observer] = ()
+    plain: bool = False
+    """True once the tree was found not to fit this family."""
+    autocast: bool = False
+    """Compute products of float32 weights in bfloat16."""
+    checked: bool = field(default=False, init=False)
+
+    def logits(self, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None = None) -> Tensor:
+        """Logits that predict the targets, in the order of `tree.target_nodes`.
+
+        Args:
+            tree: Built from `sequences` (with the prefix cut off and `offset=len(prefix.ids)`).
+            sequences: The whole sequences, prefix included.
+            prefix: Key-value state of the shared beginning.
+
+        Returns:
+            Float32, shape (M, vocabulary). Equal (node, prefix) pairs are computed once and gathered.
+        """
+        if not self.checked:
+            self._check(tree, sequences, prefix)
+        if self.plain:
+            with self._cast():
+                return plain_logits(self.network, sequences)
+        return self._tree_logits(tree, sequences, prefix)
+
+    def probe(self, sequences: Sequence[TokenSequence]) -> bool:
+        """Whether this family fits the tree, found out on a few of `sequences`; said once when it does not."""
+        if not self.checked:
+            some = list(sequences[:PROBE_SEQUENCES])
+            trunk, self.trunk = self.trunk, None  # nothing may be stored yet
+            self._check(TokenTree.build(some), some, None)
+            self.trunk = None if self.plain else trunk
+        return not self.plain
+
+    def prefill(self, ids: Ints) -> Prefix | None:
+        """Compute the shared beginning `ids` once. None: nothing to share, or the plain path is in force."""
+        if len(ids) == 0 or self.plain:
+            return None
+        sequence = TokenSequence(ids, np.zeros(len(ids), dtype=np.bool_))
+        tree = TokenTree.build([sequence])
+        cache = DynamicCache()
+        with torch.no_grad():
+            self._run(tree, [sequence], None, {"past_key_values": cache, "use_cache": True, "logits_to_keep": 1})
+        kept = []
+        for number, layer in enumerate(cache.layers):
+            if layer.keys is not None and layer.keys.numel():
+                kept.append((number, layer.keys, layer.values))
+        return Prefix(ids, tuple(kept))
+
+    def _tree_logits(self, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None) -> Tensor:
+        nodes, back = np.unique(tree.target_nodes, return_inverse=True)
+        options: dict[str, Any] = {"logits_to_keep": torch.from_numpy(nodes).to(self.network.device)}
+        if prefix is None:
+            options["use_cache"] = False
+        else:
+            options |= {"past_key_values": prefix.cache(), "use_cache": True}
+        output = self._run(tree, sequences, prefix, options)
+        return output[0].float()[torch.from_numpy(back).to(output.device)]
+
+    def _run(
+        self, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None, options: dict[str, Any]
+    ) -> Tensor:
+        device = self.network.device
+        length = len(prefix.ids) if prefix is not None else 0
+        inputs = {
+            "input_ids": torch.from_numpy(tree.ids)[None].to(device),
+            "position_ids": torch.from_numpy(tree.positions)[None].to(device),
+            "tree_layout": TreeLayout.of(tree, length, device),
+            **options,
+        }
+        with attend_to_trees(self.network), self._cast():
+            if self.trunk is None:
+                return self.network(**inputs).logits  # type: ignore[no-any-return]
+            states = self.trunk.states(tree, sequences, skip=length).to(device)
+            with stored_trunk(self.network, self.trunk.identity.depth, states[None]):
+                return self.network(**inputs).logits  # type: ignore[no-any-return]
+
+    def _check(self, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None) -> None:
+        """Compare the tree with plain runs of a few sequences; fall back to plain where they differ."""
+        self.checked = True
+        some = list(range(min(PROBE_SEQUENCES, len(sequences))))
+        with torch.no_grad(), self._cast():
+            reference = plain_logits(self.network, [sequences[number] for number in some])
+            try:
+                mine = self._tree_logits(tree, sequences, prefix)
+            except (TreeUnsupported, TypeError) as fault:
+                self._fall_back(f"{type(fault).__name__}: {fault}")
+                return
+        kept = torch.from_numpy(np.flatnonzero(tree.target_sequences < len(some))).to(mine.device)
+        difference = float((mine[kept] - reference).abs().max()) if len(kept) else 0.0
+        dtype = torch.bfloat16 if self.autocast else self.network.dtype
+        if not difference <= TOLERANCE[dtype]:
+            self._fall_back(f"logits differ by {difference:.2g}")
+
+    def _cast(self) -> torch.autocast:
+        return torch.autocast(self.network.device.type, torch.bfloat16, enabled=self.autocast)
+
+    def _fall_back(self, why: str) -> None:
+        self.plain, self.trunk = True, None
+        name = type(self.network).__name__
+        tell(self.observers, Notice(topic="engine", message=f"{name} runs plainly, without shared prefixes: {why}."))
+
+
+def plain_logits(network: PreTrainedModel, sequences: Sequence[TokenSequence]) -> Tensor:
+    """Logits of all targets by transformers' plain forward, one sequence at a time, shape (M, vocabulary)."""
+    rows = []
+    for sequence in sequences:
+        inputs = torch.from_numpy(sequence.inputs)[None].to(network.device)
+        where = torch.from_numpy(np.flatnonzero(sequence.targets) - 1).to(network.device)
+        rows.append(network(input_ids=inputs, use_cache=False, logits_to_keep=where).logits[0].float())
+    return torch.cat(rows)

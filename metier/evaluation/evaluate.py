@@ -1,0 +1,172 @@
+"""Measure one system on one set: ask it, check what it says, count, and give every number its interval."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from metier.data.records import Choice, as_input
+from metier.errors import DataError, MetierError
+from metier.evaluation.metrics import confusion_of, measure, score_classes
+from metier.evaluation.results import Answer, Evaluation, Item
+from metier.evaluation.systems import AnswerOptions, System
+from metier.events import Observer, Progress, tell
+
+if TYPE_CHECKING:
+    from metier.recipe.sections import EvaluationSection
+
+PROGRESS_SECONDS = 0.5
+"""Least time between two progress events."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What an `Evaluation` says about its system besides its answers."""
+
+    system: str
+    kind: str = ""
+    task: str = "classification"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    parameters: int | None = None
+    bytes: int | None = None
+    seconds_per_thousand: float | None = None
+    trained_on: str = ""
+
+
+def evaluate_system(
+    system: System,
+    records: Sequence[Choice],
+    *,
+    set_name: str,
+    labels: Sequence[str],
+    section: EvaluationSection,
+    seed: int,
+    observers: Sequence[Observer] = (),
+) -> Evaluation:
+    """Let `system` answer `records`, whose gold answers it never sees, and measure it.
+
+    Args:
+        system: Anything that answers.
+        records: The set, in the order of its items.
+        set_name: `train`, `validation` or `test`.
+        labels: Labels of train; others that occur are counted too.
+        section: How it is judged; the resamples are used here.
+        seed: Seed of the resamples.
+        observers: Told how far it is.
+
+    Raises:
+        DataError: The set is empty or has an id twice.
+        MetierError: The system's answers are not those of the inputs, one for one, in order.
+    """
+    if not records:
+        raise DataError(set_name, "has no records", "at least one")
+    if len({record.id for record in records}) < len(records):
+        twice = len(records) - len({record.id for record in records})
+        raise DataError(set_name, f"{twice} records have an id that another has", "ids that occur once")
+    started = time.perf_counter()
+    answers = _collect(system, records, f"{system.name} on {set_name}", observers)
+    # A system that took answers from a store says how long they took when they were computed.
+    seconds = max(time.perf_counter() - started, sum(answer.seconds for answer in answers))
+    prompt_hash = system.settings.get("prompt_hash")
+    items = [_item(record, answer, prompt_hash) for record, answer in zip(records, answers, strict=True)]
+    about = About(
+        system=system.name,
+        kind=system.kind,
+        settings=dict(system.settings),
+        parameters=system.parameters,
+        bytes=system.bytes,
+        seconds_per_thousand=1000 * seconds / len(records),
+        trained_on=system.trained_on,
+    )
+    return evaluate_items(items, about=about, set_name=set_name, labels=labels, resamples=section.resamples, seed=seed)
+
+
+def evaluate_items(
+    items: Iterable[Item], *, about: About, set_name: str, labels: Sequence[str], resamples: int, seed: int
+) -> Evaluation:
+    """Every number of an evaluation, from its items alone.
+
+    Args:
+        items: Answered records.
+        about: What else is known of the system.
+        set_name: `train`, `validation` or `test`.
+        labels: Labels of train; others that occur are counted too.
+        resamples: Bootstrap resamples for intervals without a closed form.
+        seed: Seed of those resamples.
+    """
+    blank = Evaluation(
+        system=about.system,
+        kind=about.kind,
+        set=set_name,
+        task=about.task,
+        labels=tuple(labels),
+        n=0,
+        metrics={},
+        per_class={},
+        confusion={},
+        settings=about.settings,
+        parameters=about.parameters,
+        bytes=about.bytes,
+        seconds_per_thousand=about.seconds_per_thousand,
+        trained_on=about.trained_on,
+        resamples=resamples,
+        seed=seed,
+        items=tuple(items),
+    )
+    return recompute(blank)
+
+
+def recompute(evaluation: Evaluation) -> Evaluation:
+    """The same evaluation, with every number computed again from its items."""
+    rows = evaluation.items
+    clean = [item for item in rows if not item.flags]
+    resamples, seed = evaluation.resamples, evaluation.seed
+    return replace(
+        evaluation,
+        n=len(rows),
+        metrics=measure(rows, resamples=resamples, seed=seed),
+        per_class=score_classes(rows, evaluation.labels),
+        confusion=confusion_of(rows, evaluation.labels),
+        clean_metrics=measure(clean, resamples=resamples, seed=seed) if len(clean) < len(rows) else {},
+    )
+
+
+def _collect(system: System, records: Sequence[Choice], label: str, observers: Sequence[Observer]) -> list[Answer]:
+    """All answers, checked one for one as they come."""
+    answers: list[Answer] = []
+    told = time.perf_counter()
+    for answer in system.answer([as_input(record) for record in records], AnswerOptions()):
+        place = len(answers)
+        if place >= len(records):
+            raise _wrong_answers(system.name, f"more than {len(records)} answers", f"{len(records)}")
+        if answer.id != records[place].id:
+            raise _wrong_answers(system.name, f"answer {place + 1} has another id", "the id of its input")
+        answers.append(answer)
+        if time.perf_counter() - told > PROGRESS_SECONDS:
+            told = time.perf_counter()
+            tell(observers, Progress(label=label, done=len(answers), total=len(records)))
+    if len(answers) < len(records):
+        raise _wrong_answers(system.name, f"{len(answers)} answers", f"{len(records)}")
+    tell(observers, Progress(label=label, done=len(answers), total=len(records)))
+    return answers
+
+
+def _wrong_answers(system: str, found: str, wanted: str) -> MetierError:
+    return MetierError(f"system {system}", found, wanted, "A system answers every input once, in the given order.")
+
+
+def _item(record: Choice, answer: Answer, prompt_hash: str | None) -> Item:
+    return Item(
+        id=record.id,
+        group=record.group,
+        gold=record.label,
+        answer=answer.label,
+        label_logprobs=answer.label_logprobs,
+        prompt_hash=prompt_hash,
+        source=record.source,
+        row=record.row,
+        flags=record.flags,
+        reason=answer.reason,
+    )

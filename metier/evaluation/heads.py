@@ -1,0 +1,154 @@
+"""Systems that answer with a linear head on pooled features: the probe on a frozen encoder, and a tuned head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from metier.data.records import Choice, Input
+from metier.engine.features import FeatureStore, padded_batches, pooled
+from metier.evaluation.results import Answer
+from metier.evaluation.systems import AnswerOptions, Material
+from metier.events import Observer, Progress, tell
+from metier.model.adapt import AdaptedModel
+from metier.model.encode import Encoder
+from metier.model.head import LinearHead, choose_head
+
+
+@dataclass(eq=False)
+class FeatureHead:
+    """A linear head on frozen features, which are computed once and stored."""
+
+    name: str
+    kind: str
+    store: FeatureStore
+    encoder: Encoder
+    head: LinearHead
+    labels: tuple[str, ...]
+    parameters: int | None
+    bytes: int | None
+    trained_on: str
+    settings: Mapping[str, Any]
+
+    def answer(self, inputs: Sequence[Input], options: AnswerOptions) -> Iterator[Answer]:
+        """The most probable label of each input, with the log-probability of every label."""
+        if not inputs:
+            return
+        encoded = [self.encoder.text(given.text) for given in inputs]
+        features = self.store.features([each.ids for each in encoded], self.name)
+        rows = self.head.log_probabilities(features)
+        for given, each, row in zip(inputs, encoded, rows, strict=True):
+            yield _answer(given, row, self.labels, each.cut, len(each.ids))
+
+
+@dataclass(eq=False)
+class TunedHead:
+    """An adapted model with a classification head."""
+
+    name: str
+    kind: str
+    model: AdaptedModel
+    encoder: Encoder
+    parameters: int | None
+    bytes: int | None
+    trained_on: str
+    settings: Mapping[str, Any]
+    budget: int = 4096
+    observers: Sequence[Observer] = ()
+
+    def answer(self, inputs: Sequence[Input], options: AnswerOptions) -> Iterator[Answer]:
+        """The most probable label of each input, with the log-probability of every label."""
+        if not inputs:
+            return
+        encoded = [self.encoder.text(given.text) for given in inputs]
+        rows = head_log_probabilities(
+            self.model, [each.ids for each in encoded], budget=self.budget, observers=self.observers, title=self.name
+        )
+        for given, each, row in zip(inputs, encoded, rows, strict=True):
+            yield _answer(given, row, self.model.labels, each.cut, len(each.ids))
+
+
+def head_log_probabilities(
+    model: AdaptedModel,
+    texts: Sequence[np.ndarray[Any, np.dtype[np.int64]]],
+    *,
+    budget: int,
+    observers: Sequence[Observer] = (),
+    title: str = "",
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Normalised log-probabilities of the classes, shape (N, C), for texts given as token ids.
+
+    Args:
+        model: A model with a head.
+        texts: N arrays of ids.
+        budget: Tokens of one padded batch.
+        observers: Told about progress, when there is a title.
+        title: Name of the progress bar.
+    """
+    assert model.head is not None
+    result = np.zeros((len(texts), len(model.labels)))
+    done = 0
+    device = model.network.device
+    for batch in padded_batches(texts, budget):
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=model.autocast):
+            features = pooled(model.network, batch, model.base.kind)
+        with torch.no_grad():
+            rows = torch.log_softmax(model.head(features).double(), dim=1)
+        result[list(batch.numbers)] = rows.cpu().numpy()
+        done += len(batch.numbers)
+        if title:
+            tell(observers, Progress(label=title, done=done, total=len(texts)))
+    return result
+
+
+def build_probe(material: Material) -> FeatureHead:
+    """The row `probe` of `SYSTEMS`: logistic regression on an encoder that nobody trained for this."""
+    store: FeatureStore = material.extras["probe_store"]
+    encoder: Encoder = material.extras["probe_encoder"]
+    place = {label: number for number, label in enumerate(material.labels)}
+
+    def ids(records: Sequence[Choice]) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
+        return [encoder.text(record.text).ids for record in records]
+
+    known = [record for record in material.validation if record.label in place]
+    train = store.features(ids(material.train), "probe: features of train")
+    held_out = store.features(ids(known), "probe: features of validation")
+    chosen = choose_head(
+        (train, [place[record.label] for record in material.train]),
+        (held_out, [place[record.label] for record in known]),
+        len(material.labels),
+    )
+    parameters = int(material.extras["probe_parameters"]) + chosen.head.weight.size + chosen.head.bias.size
+    name = material.extras["probe_name"]
+    return FeatureHead(
+        name="probe",
+        kind=f"frozen features of {name}, logistic regression",
+        store=store,
+        encoder=encoder,
+        head=chosen.head,
+        labels=material.labels,
+        parameters=parameters,
+        bytes=parameters * 4,
+        trained_on=f"{len(material.train)} examples",
+        settings={
+            "C": chosen.strength,
+            "chosen_on": f"validation loss, n = {len(known)}",
+            "tried": {f"C={strength:g}": loss for strength, loss in chosen.losses.items()},
+        },
+    )
+
+
+def _answer(
+    given: Input, row: np.ndarray[Any, np.dtype[np.float64]], labels: Sequence[str], cut: bool, tokens: int
+) -> Answer:
+    return Answer(
+        id=given.id,
+        label=labels[int(row.argmax())],
+        label_logprobs=dict(zip(labels, map(float, row), strict=True)),
+        tokens=tokens,
+        reason="cut" if cut else None,
+    )

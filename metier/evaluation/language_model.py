@@ -1,0 +1,227 @@
+"""Systems that answer in words: the base model without examples and with a few, and the tuned model.
+
+All three score every label under the prompt (`engine.score`) and choose their scoring rule on
+validation; the base systems also choose whether the prompt names the labels, and which examples.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from metier.data.records import Choice, Input, as_input
+from metier.device import derive_seed
+from metier.engine.forward import TreeRunner
+from metier.engine.score import label_sequences, score_labels
+from metier.engine.tree import Ints
+from metier.evaluation.results import Answer
+from metier.evaluation.score_store import ScoreStore
+from metier.evaluation.scoring import ChosenRule, Floats, Rule, choose_rule, make_rule
+from metier.evaluation.systems import AnswerOptions, Material
+from metier.events import Observer, Progress, tell
+from metier.model.encode import EncodedPrompt, Encoder
+from metier.model.prompt import PromptFormat
+
+SLICE = 100
+"""Inputs that are scored, and stored, together: what a kill can lose."""
+SHOT_TOKENS = 96
+"""Few-shot examples are drawn among texts of at most this many tokens, where there are enough."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """One scored input: sums of shape (C,), whether its text was cut, seconds and tokens that it took."""
+
+    sums: Floats
+    cut: bool
+    seconds: float
+    tokens: int
+
+
+@dataclass(eq=False)
+class LabelScorer:
+    """A language model that answers with the label that it finds most likely."""
+
+    name: str
+    kind: str
+    runner: TreeRunner
+    encoder: Encoder
+    prompt: PromptFormat
+    rule: Rule
+    parameters: int | None
+    bytes: int | None
+    trained_on: str
+    settings: Mapping[str, Any]
+    budget: int = 2048
+    observers: Sequence[Observer] = ()
+    store: ScoreStore | None = None
+    """Sums that the same model gave before; None for a model that is still being trained."""
+
+    def answer(self, inputs: Sequence[Input], options: AnswerOptions) -> Iterator[Answer]:
+        """The most likely label of each input, with the log-probability of every label."""
+        for given, scored in zip(inputs, self.score(inputs), strict=True):
+            row = self.rule.log_probabilities(scored.sums[None])[0]
+            yield Answer(
+                id=given.id,
+                label=self.prompt.labels[int(row.argmax())],
+                label_logprobs=dict(zip(self.prompt.labels, map(float, row), strict=True)),
+                seconds=scored.seconds,
+                tokens=scored.tokens,
+                reason="cut" if scored.cut else None,
+            )
+
+    def score(self, inputs: Sequence[Input]) -> list[Scored]:
+        """Sums of token log-probabilities of every label for each input; what is stored is not computed again."""
+        encoded = [self.encoder.prompt(self.prompt, given.text) for given in inputs]
+        answers = self.encoder.answers(self.prompt)
+        prompts = [each.ids for each in encoded]
+        keys = list(self.store.keys(prompts, answers)) if self.store else [""] * len(prompts)
+        found = [self.store.find(key) if self.store else None for key in keys]
+        todo = [number for number, hit in enumerate(found) if hit is None]
+        fresh: dict[int, Scored] = {}
+        for start in range(0, len(todo), SLICE):
+            some = todo[start : start + SLICE]
+            fresh |= dict(zip(some, self._compute([encoded[number] for number in some], answers), strict=True))
+            for number in some:
+                if self.store:
+                    self.store.keep(keys[number], fresh[number].sums, fresh[number].seconds)
+            tell(self.observers, Progress(label=self.name, done=start + len(some), total=len(todo)))
+        return [
+            fresh[number] if hit is None else Scored(hit[0], encoded[number].cut, hit[1], 0)
+            for number, hit in enumerate(found)
+        ]
+
+    def sums(self, records: Sequence[Choice]) -> Floats:
+        """Sums of token log-probabilities of every label, shape (N, C)."""
+        return np.stack([scored.sums for scored in self.score([as_input(record) for record in records])])
+
+    def _compute(self, encoded: Sequence[EncodedPrompt], answers: Sequence[Ints]) -> list[Scored]:
+        started = time.perf_counter()
+        prompts = [each.ids for each in encoded]
+        store_label_trees(self.runner, prompts, answers, f"{self.name}: trunk")
+        sums, tokens = score_labels(self.runner, prompts, answers, budget=self.budget)
+        seconds, share = (time.perf_counter() - started) / len(prompts), tokens // len(prompts)
+        return [Scored(row, each.cut, seconds, share) for row, each in zip(sums, encoded, strict=True)]
+
+
+def store_label_trees(runner: TreeRunner, prompts: Sequence[Ints], answers: Sequence[Ints], title: str) -> None:
+    """Make sure that the trunk cache holds the boundary states of every label under every prompt."""
+    if runner.trunk is not None:
+        runner.trunk.build(runner.network, label_sequences(prompts, answers), title)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ground:
+    """A base language model and how it is asked: what the base systems are built on."""
+
+    runner: TreeRunner
+    encoder: Encoder
+    prompt: PromptFormat
+    list_labels: bool | None
+    """What the recipe says about naming the labels; None: both are tried."""
+    parameters: int
+    bytes: int
+    budget: int
+    store: ScoreStore
+    tuned_prompt_hash: str | None = None
+    """The prompt under which a candidate trains: with the same prompt, the trunk is computed once for both."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Attempted:
+    """A prompt that was tried on validation."""
+
+    prompt: PromptFormat
+    chosen: ChosenRule
+    about: str
+
+
+def build_zero_shot(material: Material) -> LabelScorer:
+    """The row `zero_shot` of `SYSTEMS`: the base model, asked without examples."""
+    ground: Ground = material.extras["ground"]
+    choices = (False, True) if ground.list_labels is None else (ground.list_labels,)
+    attempts = []
+    for listed in choices:
+        prompt = ground.prompt.with_choices(list_labels=listed)
+        attempts.append(_attempt(material, ground, prompt, f"list_labels={str(listed).lower()}", "zero_shot"))
+    return _best(material, ground, attempts, "zero_shot", "base model, no examples", "no examples")
+
+
+def build_few_shot(material: Material) -> LabelScorer:
+    """The row `few_shot` of `SYSTEMS`: the base model with examples in its prompt, chosen on validation."""
+    ground: Ground = material.extras["ground"]
+    attempts = []
+    for k in material.section.few_shot.k:
+        for draw in range(material.section.few_shot.seeds):
+            shots = draw_shots(material, ground.encoder, k, draw)
+            prompt = ground.prompt.with_choices(list_labels=ground.list_labels is not False, shots=shots)
+            attempts.append(_attempt(material, ground, prompt, f"k={len(shots)}, draw={draw}", "few_shot"))
+    best = max(attempts, key=lambda attempt: attempt.chosen.score)
+    count = len(best.prompt.shots)
+    kind = f"base model, {count} examples in the prompt"
+    return _best(material, ground, attempts, "few_shot", kind, f"{count} examples in the prompt")
+
+
+def draw_shots(material: Material, encoder: Encoder, k: int, draw: int) -> list[tuple[str, str]]:
+    """`k` training examples as text and label: labels in turn, in an order that is a function of the seed."""
+    rng = np.random.default_rng(derive_seed(material.seed, "few_shot", k, draw))
+    order = [material.train[int(number)] for number in rng.permutation(len(material.train))]
+    short = [record for record in order if len(encoder.tokenizer(record.text)["input_ids"]) <= SHOT_TOKENS]
+    pool = short if len(short) >= k else order
+    labels = [material.labels[int(number)] for number in rng.permutation(len(material.labels))]
+    by_label = {label: [record for record in pool if record.label == label] for label in labels}
+    shots: list[tuple[str, str]] = []
+    while len(shots) < k and any(by_label.values()):
+        for label in labels:
+            if by_label[label] and len(shots) < k:
+                shots.append((by_label[label].pop().text, label))
+    return shots
+
+
+def _attempt(material: Material, ground: Ground, prompt: PromptFormat, about: str, title: str) -> _Attempted:
+    """Score a prompt on validation and choose its rule."""
+    records = list(material.validation)[: material.section.selection_examples]
+    plain_sum = make_rule("sum", prompt.label_texts, np.zeros((1, len(prompt.labels))))
+    scorer = _scorer(material, ground, prompt, plain_sum, name=title)
+    golds = [record.label for record in records]
+    section = material.section
+    chosen = choose_rule(
+        section.scoring_rules, prompt.label_texts, scorer.sums(records), golds, prompt.labels, section.primary_metric
+    )
+    return _Attempted(prompt, chosen, about)
+
+
+def _best(
+    material: Material, ground: Ground, attempts: Sequence[_Attempted], name: str, kind: str, trained_on: str
+) -> LabelScorer:
+    best = max(attempts, key=lambda attempt: attempt.chosen.score)
+    n = min(len(material.validation), material.section.selection_examples)
+    settings = {
+        "prompt_hash": best.prompt.hash,
+        "list_labels": best.prompt.list_labels,
+        "rule": best.chosen.rule.name,
+        "shots": len(best.prompt.shots),
+        "chosen_on": f"validation {material.section.primary_metric}, n = {n}",
+        "tried": {f"{a.about}, rule={rule}": scores for a in attempts for rule, scores in a.chosen.tried.items()},
+    }
+    scorer = _scorer(material, ground, best.prompt, best.chosen.rule, name=name)
+    return replace(scorer, kind=kind, trained_on=trained_on, settings=settings)
+
+
+def _scorer(material: Material, ground: Ground, prompt: PromptFormat, rule: Rule, *, name: str) -> LabelScorer:
+    """The base model under one prompt. Examples and label names get room beside the record's text."""
+    tokens = sum(len(ground.encoder.tokenizer(text)["input_ids"]) + 16 for text, _ in prompt.shots)
+    tokens += 2 * sum(map(len, ground.encoder.answers(prompt))) if prompt.list_labels else 0
+    encoder = replace(ground.encoder, max_length=ground.encoder.max_length + tokens)
+    # The trunk cache only where its entries are read again: under the prompt of the tuned model.
+    shared = ground.runner.trunk is None or prompt.hash == ground.tuned_prompt_hash
+    runner = ground.runner if shared else replace(ground.runner, trunk=None)
+    return LabelScorer(
+        name=name, kind="", runner=runner, encoder=encoder, prompt=prompt, rule=rule, parameters=ground.parameters,
+        bytes=ground.bytes, trained_on="", settings={}, budget=ground.budget, observers=material.observers,
+        store=ground.store,
+    )  # fmt: skip

@@ -1,0 +1,179 @@
+"""What evaluation finds, as frozen values: `results.json`, `items-<system>.jsonl`, `comparison.json`.
+
+Imports neither torch nor scipy nor scikit-learn: a finished run is compared in under a second.
+What could not be computed is an `Estimate` with `value` None and a `reason`, never a zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A number with its 95 % interval and sample size, or the reason why there is none."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    method: str
+    """How the interval was made: `wilson`, `bca bootstrap (2000)`, `none`."""
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a system said to one input."""
+
+    id: str
+    label: str | None
+    """One of the labels, or None when it could not answer."""
+    label_logprobs: Mapping[str, float] | None = None
+    """Normalised log-probability of every label, or None where the system has none."""
+    text: str | None = None
+    stop: str = "label"
+    seconds: float = 0.0
+    tokens: int = 0
+    """Tokens computed for this answer."""
+    reason: str | None = None
+    """Why there is no answer, or what was done to the input (`cut`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One answered record: a row of `items-<system>.jsonl`."""
+
+    id: str
+    group: str | None
+    gold: str
+    answer: str | None
+    label_logprobs: Mapping[str, float] | None
+    prompt_hash: str | None
+    source: str
+    row: int
+    flags: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScore:
+    """Precision, recall and F1 of one label; `support` is its gold count."""
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+    predicted: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One system on one set."""
+
+    system: str
+    """Name in tables: `majority`, `tfidf`, `probe`, `zero_shot`, `few_shot`, `tuned`, or a user's name."""
+    kind: str
+    """What it is, in words: `most frequent label`, `word and character n-grams, logistic regression`, …"""
+    set: str
+    """`train`, `validation` or `test`."""
+    task: str
+    labels: tuple[str, ...]
+    n: int
+    metrics: Mapping[str, Estimate]
+    per_class: Mapping[str, ClassScore]
+    confusion: Mapping[str, Mapping[str, int]]
+    """gold -> answer -> count; an unanswered item counts under `(none)`."""
+    clean_metrics: Mapping[str, Estimate] = field(default_factory=dict)
+    """The same metrics on items without flags, where some items carry flags; else empty."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What was chosen (rule, k, C) and the losers with their validation scores."""
+    parameters: int | None = None
+    bytes: int | None = None
+    seconds_per_thousand: float | None = None
+    trained_on: str = ""
+    """What it saw, e.g. `no examples`, `8 examples`, `561 examples`."""
+    resamples: int = 2000
+    """Bootstrap resamples of its intervals, so that they can be computed again."""
+    seed: int = 17
+    """Seed of those resamples."""
+    items: tuple[Item, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Candidate minus one baseline on the same items."""
+
+    baseline: str
+    metric: str
+    candidate_value: float | None
+    baseline_value: float | None
+    difference: Estimate
+    """The paired difference; positive means that the candidate is better."""
+    p_value: float | None
+    """mid-p McNemar on correctness for accuracy; two-sided bootstrap p otherwise."""
+    p_holm: float | None
+    gained: int
+    """Items right by the candidate only (b)."""
+    lost: int
+    """Items right by the baseline only (c)."""
+    smallest_detectable: float | None
+    """Smallest accuracy difference found with 80 % power at this n and discordance."""
+    verdict: str
+    """improved, regressed, not worse, no evidence, underpowered."""
+    items_needed: int | None = None
+    """Items in all with which the smallest useful gain would be found with 80 % power; None where unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateResult:
+    """One gate: what it wanted, what was found, whether it holds."""
+
+    gate: str
+    wanted: str
+    found: str
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The candidate against every baseline."""
+
+    candidate: str
+    set: str
+    n: int
+    primary_metric: str
+    smallest_useful_gain: float
+    not_worse_margin: float | None
+    differences: tuple[Difference, ...]
+    """Primary metric, one a baseline."""
+    accuracy_differences: tuple[Difference, ...]
+    """Accuracy, one a baseline (the same as above when accuracy is primary)."""
+    verdict: str
+    """Overall: improved only if better than every baseline."""
+    sentence: str
+    """The verdict as one honest sentence with numbers."""
+    best_baseline: str | None
+    gates: tuple[GateResult, ...] = ()
+    openings: int | None = None
+    """How often this test set has been opened, this time included; None for other sets."""
+    resamples: int = 2000
+    """Bootstrap resamples of its intervals, so that they can be computed again."""
+    seed: int = 17
+    """Seed of those resamples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overfitting:
+    """The promoted system on train, validation and test, side by side."""
+
+    metric: str
+    values: Mapping[str, Estimate]
+    sentence: str
+
+
+def evaluations_of(systems: Sequence[Evaluation]) -> dict[str, Evaluation]:
+    """The evaluations by system name, in the given order."""
+    return {evaluation.system: evaluation for evaluation in systems}

@@ -1,0 +1,143 @@
+"""Compute every reported number of an evaluation folder again from its items, and list what differs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metier.errors import MetierError
+from metier.evaluation.compare import compare
+from metier.evaluation.evaluate import recompute
+from metier.evaluation.files import COMPARISON, RESULTS, read_comparison, read_evaluations, read_overfitting
+from metier.evaluation.overfitting import judge_overfitting
+from metier.evaluation.results import Comparison, Evaluation, evaluations_of
+from metier.recipe.sections import EvaluationSection, GatesSection
+from metier.store.values import to_plain
+
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mismatch:
+    """A reported number that its items do not give."""
+
+    where: str
+    """File and path in it, e.g. `test/results.json: tfidf.metrics.macro_f1.value`."""
+    reported: str
+    recomputed: str
+
+
+def verify_evaluations(root: Path) -> tuple[Mismatch, ...]:
+    """Check all sets under a run's evaluation folder, and `overfitting.json` beside them.
+
+    Args:
+        root: The folder that holds one folder for each set.
+
+    Returns:
+        What differs; empty when every number is what its items give.
+
+    Raises:
+        RunFolderError: A file is missing or damaged.
+    """
+    found: list[Mismatch] = []
+    for folder in sorted(path.parent for path in root.glob(f"*/{RESULTS}")):
+        found += verify_set(folder)
+    if (root / "overfitting.json").exists():
+        found += _verify_overfitting(root)
+    return tuple(found)
+
+
+def verify_set(folder: Path) -> tuple[Mismatch, ...]:
+    """Check `results.json` and `comparison.json` of one set against its item rows.
+
+    Args:
+        folder: The evaluation folder of the set.
+    """
+    evaluations = read_evaluations(folder)
+    found: list[Mismatch] = []
+    for evaluation in evaluations:
+        where = f"{folder.name}/{RESULTS}: {evaluation.system}"
+        found += _differences(where, _numbers(evaluation), _numbers(recompute(evaluation)))
+    if (folder / COMPARISON).exists():
+        reported = read_comparison(folder)
+        again = _compare_again(reported, evaluations_of([recompute(evaluation) for evaluation in evaluations]))
+        found += _differences(f"{folder.name}/{COMPARISON}", to_plain(reported), to_plain(again))
+    return tuple(found)
+
+
+def _numbers(evaluation: Evaluation) -> Mapping[str, Any]:
+    """What an evaluation reports about its items."""
+    names = ("n", "metrics", "clean_metrics", "per_class", "confusion")
+    return {name: to_plain(getattr(evaluation, name)) for name in names}
+
+
+def _compare_again(reported: Comparison, systems: Mapping[str, Evaluation]) -> Comparison:
+    """The comparison that the items give, under the rules that the reported one states."""
+    names = [difference.baseline for difference in reported.differences]
+    missing = [name for name in (reported.candidate, *names) if name not in systems]
+    if missing:
+        raise MetierError(COMPARISON, f"names {', '.join(missing)}, whose items are not there", "", "Evaluate again.")
+    section = EvaluationSection.model_validate(
+        {
+            "primary_metric": reported.primary_metric,
+            "smallest_useful_gain": reported.smallest_useful_gain,
+            "not_worse_margin": reported.not_worse_margin,
+            "resamples": reported.resamples,
+        }
+    )
+    return compare(
+        systems[reported.candidate],
+        [systems[name] for name in names],
+        section=section,
+        gates=_gates_of(reported),
+        openings=reported.openings,
+        seed=reported.seed,
+    )
+
+
+def _gates_of(reported: Comparison) -> GatesSection | None:
+    """The gates section that the reported gates came from."""
+    verdict, minimum = None, {}
+    for gate in reported.gates:
+        kind, _, metric = gate.gate.partition(".")
+        if kind == "verdict":
+            verdict = gate.wanted
+        else:
+            minimum[metric] = float(gate.wanted.split()[0])
+    return GatesSection.model_validate({"verdict": verdict, "minimum": minimum}) if reported.gates else None
+
+
+def _verify_overfitting(root: Path) -> tuple[Mismatch, ...]:
+    """Check the side-by-side of the sets against the items of the system that was compared on test."""
+    reported = read_overfitting(root / "overfitting.json")
+    candidate = read_comparison(root / "test").candidate
+    again = {}
+    for name in reported.values:
+        systems = evaluations_of(read_evaluations(root / name))
+        if candidate in systems:
+            again[name] = recompute(systems[candidate])
+    return tuple(
+        _differences("overfitting.json", to_plain(reported), to_plain(judge_overfitting(again, reported.metric)))
+    )
+
+
+def _differences(where: str, reported: Any, recomputed: Any) -> Iterator[Mismatch]:
+    """Every leaf in which two plain values differ."""
+    if isinstance(reported, dict) and isinstance(recomputed, dict):
+        for key in {**reported, **recomputed}:
+            yield from _differences(f"{where}.{key}", reported.get(key), recomputed.get(key))
+    elif isinstance(reported, list) and isinstance(recomputed, list) and len(reported) == len(recomputed):
+        for place, (one, other) in enumerate(zip(reported, recomputed, strict=True)):
+            yield from _differences(f"{where}[{place}]", one, other)
+    elif not _equal(reported, recomputed):
+        yield Mismatch(where=where, reported=str(reported), recomputed=str(recomputed))
+
+
+def _equal(one: Any, other: Any) -> bool:
+    numbers = (int, float)
+    if isinstance(one, numbers) and isinstance(other, numbers):
+        return math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    return bool(one == other)

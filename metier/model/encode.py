@@ -1,0 +1,146 @@
+"""How a prompt and its answer become token ids: one function for training, scoring, prediction and `check`.
+
+Prompt and answer are tokenised separately, so the prompt's ids never depend on the answer, and the
+answer ends with the token that ends a turn. That token is trained like any other: a model that was
+never taught to stop does not stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from metier.errors import DataError
+from metier.model.prompt import PromptFormat
+
+Ints = npt.NDArray[np.int64]
+_MARK = "ANSWERMARK"
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedPrompt:
+    """Token ids of a prompt, and whether the record's text had to be cut to fit."""
+
+    ids: Ints
+    cut: bool
+
+
+@dataclass(eq=False)
+class Encoder:
+    """Turns prompts and answers of one model into ids.
+
+    `tokenizer` is a transformers tokenizer; with a chat template, prompts are rendered by it.
+    """
+
+    tokenizer: Any
+    max_length: int
+    """Longest prompt and answer together, in tokens."""
+    too_long: str = "cut_end"
+    """`cut_end`, `cut_start` or `cut_middle` of the record's text."""
+    _answers: dict[str, Ints] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether the model has a chat template."""
+        return bool(self.tokenizer.chat_template)
+
+    @cached_property
+    def end_of_turn(self) -> int:
+        """The token that ends an answer: the first one that the template puts after it, else end of text.
+
+        Raises:
+            DataError: the tokenizer has neither.
+        """
+        if self.is_chat:
+            turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _MARK}]
+            text = self.tokenizer.apply_chat_template(turns, tokenize=False)
+            after = self._ids(text.rpartition(_MARK)[2])
+            special = set(self.tokenizer.all_special_ids)
+            for token in after:
+                if token in special:
+                    return int(token)
+        if self.tokenizer.eos_token_id is None:
+            raise DataError("model", "the tokenizer has no end-of-turn and no end-of-text token", "one of them")
+        return int(self.tokenizer.eos_token_id)
+
+    def answer(self, text: str) -> Ints:
+        """Ids of an answer, end of turn included; at least two tokens."""
+        if text not in self._answers:
+            words = text if self.is_chat else f" {text}"
+            self._answers[text] = np.array([*self._ids(words), self.end_of_turn], dtype=np.int64)
+        return self._answers[text]
+
+    def answers(self, prompt: PromptFormat) -> list[Ints]:
+        """Ids of all label texts of a prompt format, in its order."""
+        return [self.answer(text) for text in prompt.label_texts]
+
+    def render(self, prompt: PromptFormat, text: str) -> str:
+        """The whole prompt as the model sees it, up to where its answer begins."""
+        turns = prompt.messages(text)
+        if self.is_chat:
+            return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        parts = [f"{turn['content']}\nAnswer:" if turn["role"] == "user" else turn["content"] for turn in turns]
+        lines = [f"{asked} {said}" for asked, said in zip(parts[::2], parts[1::2], strict=False)]
+        return "\n\n".join([*lines, parts[-1]])
+
+    def prompt(self, prompt: PromptFormat, text: str) -> EncodedPrompt:
+        """Ids of the prompt for one text, cut by the policy where it would not fit with the longest answer.
+
+        Raises:
+            DataError: instruction and examples alone are longer than `max_length`.
+        """
+        longest = max(len(ids) for ids in self.answers(prompt))
+        ids = self._prompt_ids(prompt, text)
+        room = self.max_length - longest
+        if len(ids) <= room:
+            return EncodedPrompt(np.array(ids, dtype=np.int64), cut=False)
+        shorter = len(self._ids(text)) - (len(ids) - room)
+        while shorter > 0:
+            ids = self._prompt_ids(prompt, self.cut(text, shorter))
+            if len(ids) <= room:
+                return EncodedPrompt(np.array(ids, dtype=np.int64), cut=True)
+            shorter -= max(1, len(ids) - room)
+        raise DataError(
+            "training.max_length", f"{self.max_length} tokens leave no room for the text after the instruction",
+            f"at least {len(self._prompt_ids(prompt, '')) + longest + 16}", "Raise it, or shorten the instruction.",
+        )  # fmt: skip
+
+    def text(self, text: str) -> EncodedPrompt:
+        """Ids of a bare text with the tokenizer's own special tokens, as encoders read it."""
+        ids = self.tokenizer(text, truncation=False)["input_ids"]
+        if len(ids) <= self.max_length:
+            return EncodedPrompt(np.array(ids, dtype=np.int64), cut=False)
+        extra = len(ids) - len(self._ids(text))
+        shorter = self.max_length - extra
+        ids = self.tokenizer(self.cut(text, shorter), truncation=False)["input_ids"]
+        while len(ids) > self.max_length:
+            shorter -= len(ids) - self.max_length
+            ids = self.tokenizer(self.cut(text, shorter), truncation=False)["input_ids"]
+        return EncodedPrompt(np.array(ids, dtype=np.int64), cut=True)
+
+    def cut(self, text: str, tokens: int) -> str:
+        """`text` shortened to about `tokens` tokens by the policy, at token borders."""
+        spans = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        if len(spans) <= tokens:
+            return text
+        if self.too_long == "cut_start":
+            return text[spans[len(spans) - tokens][0] :]
+        if self.too_long == "cut_middle" and tokens > 2:
+            head = (tokens - 1) // 2
+            tail = tokens - 1 - head
+            return f"{text[: spans[head - 1][1]]} … {text[spans[len(spans) - tail][0] :]}"
+        return text[: spans[tokens - 1][1]]
+
+    def _prompt_ids(self, prompt: PromptFormat, text: str) -> Sequence[int]:
+        rendered = self.render(prompt, text)
+        if self.is_chat:
+            return self._ids(rendered)
+        return list(self.tokenizer(rendered, truncation=False)["input_ids"])
+
+    def _ids(self, text: str) -> Sequence[int]:
+        return list(self.tokenizer(text, add_special_tokens=False, truncation=False)["input_ids"])

@@ -1,0 +1,85 @@
+"""A classification head: one linear layer on pooled features, solved as a converged logistic regression."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating]
+STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+"""Inverse regularisation strengths tried on standardised features; the best on validation is used."""
+
+
+@dataclass(frozen=True, eq=False)
+class LinearHead:
+    """Scores = features @ weight.T + bias."""
+
+    weight: npt.NDArray[np.float32]
+    """Shape (C, hidden)."""
+    bias: npt.NDArray[np.float32]
+    """Shape (C,)."""
+
+    def log_probabilities(self, features: Floats) -> npt.NDArray[np.float64]:
+        """Normalised log-probabilities, shape (N, C), of features of shape (N, hidden)."""
+        scores = features.astype(np.float64) @ self.weight.T.astype(np.float64) + self.bias
+        top = scores.max(axis=1, keepdims=True)
+        normalised: npt.NDArray[np.float64] = scores - top - np.log(np.exp(scores - top).sum(axis=1, keepdims=True))
+        return normalised
+
+
+def fit_head(
+    features: Floats, labels: Sequence[int], classes: int, strength: float, weights: Mapping[int, float] | None = None
+) -> LinearHead:
+    """Multinomial logistic regression on standardised features, folded into one linear layer.
+
+    Args:
+        features: Shape (N, hidden).
+        labels: N class numbers; a class without an example gets a score below all others.
+        classes: Number of classes, C.
+        strength: scikit-learn's C.
+        weights: Weight of each class's examples. None: all 1.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    mean, spread = features.mean(axis=0), features.std(axis=0)
+    spread = np.where(spread > 1e-8, spread, 1.0)
+    model = LogisticRegression(C=strength, max_iter=3000, class_weight=dict(weights) if weights else None)
+    model.fit((features - mean) / spread, np.asarray(labels))
+    weight = np.zeros((classes, features.shape[1]))
+    bias = np.full(classes, -30.0)
+    coefficients, intercepts = model.coef_, model.intercept_
+    if len(model.classes_) == 2:
+        coefficients, intercepts = np.concatenate([-coefficients, coefficients]) / 2, np.r_[-intercepts, intercepts] / 2
+    weight[model.classes_] = coefficients / spread
+    bias[model.classes_] = intercepts - (coefficients / spread) @ mean
+    return LinearHead(weight.astype(np.float32), bias.astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenHead:
+    """The head with the best validation log-likelihood, and how every strength did."""
+
+    head: LinearHead
+    strength: float
+    losses: Mapping[float, float]
+    """Validation loss (mean negative log-likelihood of the gold label) by strength."""
+
+
+def choose_head(
+    train: tuple[Floats, Sequence[int]],
+    validation: tuple[Floats, Sequence[int]],
+    classes: int,
+    weights: Mapping[int, float] | None = None,
+) -> ChosenHead:
+    """Fit one head a strength on train and keep the one with the lowest validation loss."""
+    heads = {strength: fit_head(train[0], train[1], classes, strength, weights) for strength in STRENGTHS}
+    gold = np.asarray(validation[1])
+    losses = {}
+    for strength, head in heads.items():
+        scores = head.log_probabilities(validation[0])
+        losses[strength] = float(-scores[np.arange(len(gold)), gold].mean())
+    best = min(losses, key=lambda strength: losses[strength])
+    return ChosenHead(heads[best], best, losses)

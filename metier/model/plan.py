@@ -1,0 +1,129 @@
+"""What may learn: from the adaptation section to the exact names of parameters. Decides; changes nothing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from metier.errors import ModelError
+from metier.model.blocks import blocks_of
+from metier.recipe.sections import AdaptationSection
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningPlan:
+    """What may learn in a network before anything is attached to it."""
+
+    weights: tuple[str, ...]
+    """The network's own parameters that learn (full, freeze); names as `named_parameters` gives them."""
+    adapted: tuple[str, ...]
+    """Linear modules that get an adapter (lora)."""
+    trunk_layers: int
+    """Lower blocks that never change, so that their output can be stored; 0 when the embeddings learn."""
+
+
+def plan_learning(section: AdaptationSection, network: PreTrainedModel) -> LearningPlan:
+    """Resolve method and layers for a network.
+
+    Raises:
+        ModelError: `top N` names more blocks than there are, or the patterns match nothing.
+    """
+    depth = network.config.num_hidden_layers
+    if section.method == "head":
+        return LearningPlan(weights=(), adapted=(), trunk_layers=depth)
+    if section.method == "lora":
+        adapted = _adapted_modules(section, network)
+        return LearningPlan(weights=(), adapted=adapted, trunk_layers=_frozen_blocks(network, adapted))
+    weights = _learning_weights(section, network)
+    return LearningPlan(weights=weights, adapted=(), trunk_layers=_frozen_blocks(network, weights))
+
+
+def top_blocks(section: AdaptationSection, network: PreTrainedModel) -> range | None:
+    """Numbers of the blocks that `top N` or `all` names; None for patterns.
+
+    Raises:
+        ModelError: N is larger than the number of blocks.
+    """
+    depth = network.config.num_hidden_layers
+    if section.layers == "all":
+        return range(depth)
+    if isinstance(section.layers, str):
+        wanted = int(section.layers.split()[1])
+        if wanted > depth:
+            raise ModelError(
+                "adaptation.layers", f"top {wanted} of a model with {depth} blocks", f"at most top {depth}",
+                'Write "all" to adapt every block.',
+            )  # fmt: skip
+        return range(depth - wanted, depth)
+    return None
+
+
+def block_number(network: PreTrainedModel, name: str) -> int | None:
+    """The block that a parameter or module belongs to; None outside the stack."""
+    found = re.match(re.escape(blocks_of(network).prefix) + r"\.(\d+)\.", name)
+    return int(found.group(1)) if found else None
+
+
+def _adapted_modules(section: AdaptationSection, network: PreTrainedModel) -> tuple[str, ...]:
+    chosen = top_blocks(section, network)
+    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear | Conv1D)]
+    inside = [name for name in linear if block_number(network, name) is not None]
+    if chosen is None:
+        inside = [name for name in inside if _matches(name, section.layers)]
+    else:
+        inside = [name for name in inside if block_number(network, name) in chosen]
+    if section.target_modules != "all-linear":
+        ends = tuple(section.target_modules)
+        inside = [name for name in inside if any(name == end or name.endswith(f".{end}") for end in ends)]
+    if not inside:
+        kinds = sorted({name.rpartition(".")[2] for name in linear})
+        raise ModelError(
+            "adaptation.target_modules", f"{section.target_modules} in layers {section.layers!r} names no linear module",
+            f"some of {', '.join(kinds)}",
+        )  # fmt: skip
+    return tuple(inside)
+
+
+def _learning_weights(section: AdaptationSection, network: PreTrainedModel) -> tuple[str, ...]:
+    # An encoder's own pooler is not on the way to our head, which reads the mean over tokens.
+    names = [name for name, _ in network.named_parameters() if not name.startswith("pooler.")]
+    chosen = top_blocks(section, network)
+    if chosen is None:
+        found = [name for name in names if _matches(name, section.layers)]
+    elif section.layers == "all":
+        found = names
+    else:
+        above = [name for name in names if _is_above_the_stack(network, name)]
+        found = [name for name in names if block_number(network, name) in chosen or name in above]
+    if not found:
+        raise ModelError(
+            "adaptation.layers", f"{section.layers!r} matches no parameter", "patterns of parameter names",
+            f"A name looks like {names[len(names) // 2]!r}.",
+        )  # fmt: skip
+    return tuple(found)
+
+
+def _is_above_the_stack(network: PreTrainedModel, name: str) -> bool:
+    """Whether a parameter is a norm after the last block: the final norm of `top N`."""
+    base = network.base_model_prefix
+    inner = name.removeprefix(f"{base}.")
+    return block_number(network, name) is None and bool(re.fullmatch(r"(final_)?(norm|ln_f|layer_norm)\.\w+", inner))
+
+
+def _frozen_blocks(network: PreTrainedModel, names: tuple[str, ...]) -> int:
+    """Blocks below the lowest that learns; 0 when something below the stack learns."""
+    numbers = [block_number(network, name) for name in names]
+    outside = [n for n, number in zip(names, numbers, strict=True) if number is None]
+    if any(not _is_above_the_stack(network, name) for name in outside):
+        return 0
+    inside = [number for number in numbers if number is not None]
+    return min(inside, default=network.config.num_hidden_layers)
+
+
+def _matches(name: str, patterns: str | list[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -1,0 +1,155 @@
+"""An adapted model on disk: PEFT's own layout or full weights, tokenizer, prompt, head, summary; and back."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from metier.device import Hardware
+from metier.errors import ModelError
+from metier.events import Observer
+from metier.model.adapt import AdaptedModel
+from metier.model.base import BaseModel, load_base_model
+from metier.model.plan import LearningPlan
+from metier.model.prompt import PromptFormat, prompt_from_plain
+from metier.recipe.sections import AdaptationSection, ModelSection
+from metier.store.files import read_json, whole_folder, write_bytes, write_json
+from metier.store.values import to_plain
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+ABOUT, HEAD, PROMPT, SUMMARY = "metier-model.json", "head.safetensors", "prompt.json", "summary.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """A model read back: everything that answering needs."""
+
+    model: AdaptedModel
+    prompt: PromptFormat
+    max_length: int
+    too_long: str
+    rule: Mapping[str, Any] | None
+    """The scoring rule that validation chose, as plain values; None for a head."""
+    examples: int
+    """Training records that it saw."""
+    trunk_layers: int
+    """Lower blocks that never changed."""
+
+
+def save_model(
+    model: AdaptedModel,
+    folder: Path,
+    *,
+    prompt: PromptFormat,
+    max_length: int,
+    too_long: str,
+    rule: Mapping[str, Any] | None,
+    examples: int,
+) -> None:
+    """Write a model so that `load_model` and, without metier, peft and transformers can read it.
+
+    Args:
+        model: The trained model.
+        folder: Appears whole or not at all.
+        prompt: How it is asked.
+        max_length: Longest prompt and answer in tokens.
+        too_long: Policy for longer ones.
+        rule: Scoring rule as plain values; None for a head.
+        examples: Training records that it saw.
+    """
+    with whole_folder(folder) as draft:
+        with contextlib.redirect_stdout(io.StringIO()):
+            if model.peft is not None:
+                model.peft.save_pretrained(str(draft), safe_serialization=True)
+            elif model.plan.weights:
+                model.network.save_pretrained(str(draft), safe_serialization=True)
+            model.base.tokenizer.save_pretrained(str(draft))
+        card = draft / "README.md"
+        card.unlink(missing_ok=True)
+        if model.head is not None:
+            tensors = {name: p.detach().cpu().contiguous() for name, p in model.head.state_dict().items()}
+            write_bytes(draft / HEAD, save(tensors))
+        write_json(draft / PROMPT, to_plain(prompt), format="prompt")
+        write_json(draft / SUMMARY, to_plain(model.summary()), format="model")
+        about = {
+            "base": {"name": model.base.name, "revision": model.base.revision},
+            "base_sha256": model.base.weights_sha256,
+            "adaptation": model.section.model_dump(mode="json"),
+            "labels": list(model.labels),
+            "kind": model.base.kind,
+            "head": model.head is not None,
+            "max_length": max_length,
+            "too_long": too_long,
+            "rule": dict(rule) if rule is not None else None,
+            "examples": examples,
+            "trunk_layers": model.plan.trunk_layers,
+        }
+        write_json(draft / ABOUT, about, format="saved_model")
+
+
+def load_model(folder: Path, hardware: Hardware, observers: Sequence[Observer] = ()) -> Saved:
+    """Read a saved model back, ready to answer.
+
+    Raises:
+        ModelError: the folder is damaged, or the base model is not the one that it was trained on.
+    """
+    about = read_json(folder / ABOUT, format="saved_model")
+    section = AdaptationSection.model_validate(about["adaptation"])
+    autocast = hardware.dtype == "bfloat16"
+    full = section.method in ("full", "freeze")
+    reference = ModelSection(name=str(folder)) if full else ModelSection.model_validate(about["base"])
+    base = load_base_model(reference, hardware, observers)
+    if full or base.kind == "encoder":
+        base = base.fresh(torch.float32)
+    if not full and base.weights_sha256 != about["base_sha256"]:
+        raise ModelError(
+            str(folder), f"was trained on weights {about['base_sha256'][:12]}, {base.name} has {base.weights_sha256[:12]}",
+            "the same base model", "Restore that base model; another one would answer nonsense.",
+        )  # fmt: skip
+    head = _load_head(folder, base, len(about["labels"])) if about["head"] else None
+    plan = LearningPlan(weights=(), adapted=(), trunk_layers=0)
+    model = AdaptedModel(base, section, plan, head, tuple(about["labels"]), autocast and full)
+    if section.method == "lora":
+        model.peft = _load_adapter(folder, base)
+    prompt = prompt_from_plain(read_json(folder / PROMPT, format="prompt"))
+    return Saved(
+        model,
+        prompt,
+        int(about["max_length"]),
+        str(about["too_long"]),
+        about["rule"],
+        int(about["examples"]),
+        int(about["trunk_layers"]),
+    )
+
+
+def _load_head(folder: Path, base: BaseModel, classes: int) -> nn.Linear:
+    try:
+        tensors = load_file(folder / HEAD)
+    except (SafetensorError, OSError) as fault:
+        raise ModelError(str(folder / HEAD), f"cannot be read ({fault})", "the saved head") from fault
+    head = nn.Linear(base.hidden_size, classes)
+    with torch.no_grad():
+        head.weight.copy_(tensors["weight"])
+        head.bias.copy_(tensors["bias"])
+    return head.to(base.network.device)
+
+
+def _load_adapter(folder: Path, base: BaseModel) -> PeftModel:
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(base.network, str(folder), is_trainable=False)
+    except (SafetensorError, OSError, ValueError) as fault:
+        raise ModelError(str(folder), f"the adapter cannot be read ({fault})", "adapter_model.safetensors") from fault

@@ -1,0 +1,155 @@
+"""The door of the room: a YAML file becomes a frozen `Recipe`, or one error that names every fault."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from metier.errors import RecipeError
+from metier.recipe.candidates import candidate_faults
+from metier.recipe.check import check_recipe
+from metier.recipe.faults import raise_faults, validate
+from metier.recipe.fit import fit
+from metier.recipe.overrides import override
+from metier.recipe.sections import Recipe
+from metier.recipe.yaml_text import Document, Place, parse_yaml
+
+_MOST_BYTES = 1_000_000
+_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_DATA_FILES = ("train", "validation", "test")
+_AS_THEY_ARE = ("${", "~", "builtin:")
+
+
+def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file.
+
+    Relative data paths are made absolute against the file's folder; `${VAR}` stays as it is.
+
+    Args:
+        path: The YAML file.
+        overrides: `section.field=value` each, as if it were written in the file; the value is YAML.
+
+    Returns:
+        The recipe, with every default filled in.
+
+    Raises:
+        RecipeError: It cannot be read, or has faults; all of them are reported together.
+    """
+    path = Path(path)
+    document = parse_yaml(_read(path), where=str(path))
+    return _build(document, overrides, base=path.absolute().parent, where=str(path))
+
+
+def recipe_from_values(values: Mapping[str, Any], *, base: Path, where: str) -> Recipe:
+    """Make a recipe from plain values, with the same rules as a file.
+
+    Args:
+        values: The sections.
+        base: Folder that relative data paths are relative to.
+        where: What to call the values in messages.
+
+    Returns:
+        The recipe, with every default filled in.
+
+    Raises:
+        RecipeError: It has faults.
+    """
+    return _build(Document(values), (), base=base.absolute(), where=where)
+
+
+def expand(text: str) -> str:
+    """`text` with every `${VAR}` replaced by the environment's value, and a leading `~` by the home folder.
+
+    Raises:
+        RecipeError: A variable is not set.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in os.environ:
+            raise RecipeError(f"${{{name}}}", "is not set in the environment", "", f"Set {name or 'a variable'}.")
+        return os.environ[name]
+
+    text = _VARIABLE.sub(value, text)
+    if text.startswith("~"):
+        try:
+            return str(Path(text).expanduser())
+        except RuntimeError as error:
+            raise RecipeError(text.split("/")[0], "has no home folder", "", "Write the whole path.") from error
+    return text
+
+
+def _build(document: Document, overrides: Sequence[str], *, base: Path, where: str) -> Recipe:
+    if document.value is None:
+        raise RecipeError(where, "is empty", "a recipe", "`metier init DATA` writes one.")
+    if not isinstance(document.value, Mapping):
+        kind = "a list" if isinstance(document.value, list) else "a single value"
+        raise RecipeError(where, f"holds {kind}", "sections such as `data:` and `model:`")
+    document = override(document, overrides)
+    values = _absolute(fit(document.value, document.written), base)
+    recipe, faults = validate(values)
+    faults += candidate_faults(values.get("candidates"))
+    # What is wrong by itself is left out, so that the rest is checked too and everything is reported at once.
+    checked = validate(_without(values, [fault.path for fault in faults]))[0] if faults else recipe
+    if checked is not None:
+        faults += check_recipe(checked)
+    faults.sort(key=lambda fault: fault.order(document.places))
+    raise_faults(where, [*document.faults, *(fault.as_error(document.places) for fault in faults)])
+    assert recipe is not None  # no faults, so there is one
+    return recipe
+
+
+def _without(values: dict[str, Any], paths: Sequence[Place]) -> dict[str, Any]:
+    for path in paths:
+        values = _dropped(values, path)
+    data = values.get("data")
+    return {**values, "data": {"train": "-", **(data if isinstance(data, Mapping) else {})}}
+
+
+def _dropped(values: Any, path: Place) -> Any:
+    if not isinstance(values, Mapping) or path[0] not in values:
+        return values
+    if len(path) > 1 and isinstance(values[path[0]], Mapping):
+        return {**values, path[0]: _dropped(values[path[0]], path[1:])}
+    return {name: value for name, value in values.items() if name != path[0]}
+
+
+def _read(path: Path) -> str:
+    where = str(path)
+    if path.is_dir():
+        raise RecipeError(where, "is a folder", "a recipe file")
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise RecipeError(where, "does not exist", "a recipe file", "`metier init DATA` writes one.") from None
+    except (OSError, ValueError) as error:
+        raise RecipeError(where, f"cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    if len(data) > _MOST_BYTES:
+        raise RecipeError(where, f"has more than {_MOST_BYTES:,} bytes", "a recipe file", "Is it a data file?")
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise RecipeError(where, "is not text", "a YAML file in UTF-8") from None
+
+
+def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
+    data = values.get("data")
+    if isinstance(data, Mapping):
+        values = {**values, "data": {**data, **{name: _path(data[name], base) for name in _DATA_FILES if name in data}}}
+    return values
+
+
+def _path(value: Any, base: Path) -> Any:
+    if not isinstance(value, str) or not value.strip() or value.startswith(_AS_THEY_ARE) or "://" in value:
+        return value
+    path = base / value
+    try:
+        return str(path.resolve() if ".." in path.parts else path)
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a null character: checked later
+        return str(path)

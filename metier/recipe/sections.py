@@ -1,0 +1,302 @@
+"""The recipe as frozen values: one class per section, each field with its unit, range and what None means.
+
+Field names are the ecosystem's own where it has one (transformers' TrainingArguments, PEFT's
+LoraConfig). `load.py` turns a YAML file into a `Recipe`; `check.py` holds rules across sections.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Task = Literal["classification", "generation", "chat", "preference", "text"]
+AdaptationMethod = Literal["full", "freeze", "lora", "head"]
+SchedulerName = Literal["linear", "cosine", "constant", "constant_with_warmup"]
+SystemName = Literal["majority", "tfidf", "probe", "zero_shot", "few_shot"]
+ScoringRule = Literal["sum", "mean_per_byte", "sum_minus_mean"]
+MetricName = Literal[
+    "accuracy", "macro_f1", "micro_f1", "weighted_f1",
+    "macro_precision", "micro_precision", "weighted_precision",
+    "macro_recall", "micro_recall", "weighted_recall",
+]  # fmt: skip
+Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, and an unknown field is a fault."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
+    )
+
+
+class ModelSection(Section):
+    """Which pre-trained model, and how it is loaded. `model: NAME` is short for `model: {name: NAME}`."""
+
+    name: str = "smollm2-135m"
+    """A packaged model (`smollm2-135m`, `minilm`), a local folder, a `.gguf` file, or a hub id `org/name`."""
+    revision: str | None = None
+    """Hub revision (branch, tag or commit). None: the hub's default branch, pinned in the lock file."""
+
+
+class PromptSection(Section):
+    """How a record is put before a language model. Encoders see the text alone."""
+
+    instruction: str | None = None
+    """What the model is asked to do. None: a sentence made from the task and the label column."""
+    list_labels: bool | None = None
+    """Whether the prompt names the labels. None: chosen on validation for base systems, off for training."""
+    label_texts: dict[str, str] = Field(default_factory=dict)
+    """The words that the model answers for a label. Missing: the label with `_` and `-` as spaces."""
+
+
+class DataSection(Section):
+    """Where the examples are and what they mean."""
+
+    train: str
+    """File, folder with train/validation/test files, or glob. Relative to the recipe file; `${VAR}` is expanded."""
+    validation: str | None = None
+    """A file of its own for validation. None: taken from train."""
+    test: str | None = None
+    """A file of its own for the test set, kept as it is. None: taken from train."""
+    format: Literal["auto", "csv", "tsv", "json", "jsonl", "parquet", "xlsx"] = "auto"
+    """File format. auto: by content, then stated."""
+    delimiter: str | None = None
+    """Column separator of text tables. None: found by itself, then stated."""
+    encoding: str | None = None
+    """Text encoding. None: UTF-8 with or without BOM, UTF-16 by its BOM, else Windows-1252 with a notice."""
+    sheet: str | None = None
+    """Sheet of a workbook. None: the first that has rows."""
+    text: str | list[str] | None = None
+    """One column, several (joined by a blank line), or a template (`"{subject}: {body}"`). None: found by itself."""
+    label: str | None = None
+    """Column of the answer. None: found by itself, then stated."""
+    group: str | None = None
+    """Column whose equal values must stay in one split (customer, document, patient). None: no groups."""
+    id: str | None = None
+    """Column with the user's own row id, copied to outputs. None: none."""
+    label_names: dict[str, str] = Field(default_factory=dict)
+    """Renames labels: `{"0": dovish, "1": hawkish}`; two names for one thing map to the same."""
+    ignore_labels: list[str] = Field(default_factory=list)
+    """Label values whose rows are rejected, with that reason (`-`, `n/a`). Empty labels always are."""
+    validation_size: Fraction = 0.15
+    """Share of train (after the test split) that becomes validation when there is no validation file."""
+    test_size: Fraction = 0.2
+    """Share of the data that becomes test when there is no test file."""
+    examples_per_label: Count | None = None
+    """Keep at most this many training examples of a label (validation drawn first). None: all."""
+    labels: list[str] | None = None
+    """Keep only rows with these labels (after `label_names`); others are rejected with that reason. None: all."""
+    max_examples: Count | None = None
+    """Keep at most this many training examples in all, drawn by hash. None: all."""
+    max_test_examples: Count | None = None
+    """Keep at most this many test examples, drawn by hash. None: all."""
+    duplicates: Literal["drop", "keep"] = "drop"
+    """Exact duplicates (same text, same label) within train. In the test set they are only flagged."""
+    contradictions: Literal["drop", "keep"] = "drop"
+    """Same text with different labels within train. drop rejects all of them, with the reason."""
+    too_long: Literal["cut_end", "cut_start", "cut_middle", "reject"] = "cut_end"
+    """Policy for a text longer than `training.max_length` allows. Test rows are never rejected, only cut."""
+
+
+class AdaptationSection(Section):
+    """What may learn."""
+
+    method: AdaptationMethod = "lora"
+    """full: all layers. freeze: the chosen layers' own weights. lora: low-rank adapters (PEFT) in the chosen
+    layers. head: a classification head on frozen features."""
+    layers: str | list[str] = "all"
+    """`all`; `top N`: the last N blocks and the final norm; or a list of parameter-name patterns (`*.11.*`)."""
+    head: bool | None = None
+    """A classification head on pooled features. None: encoders yes, language models no (they answer in words)."""
+    r: Count = 16
+    """LoRA rank."""
+    lora_alpha: Annotated[float, Field(gt=0)] = 32.0
+    """LoRA scale: the update is multiplied by `lora_alpha / r` (`/ sqrt(r)` with `use_rslora`)."""
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Dropout on the adapter's input, 0 to 1."""
+    use_dora: bool = False
+    """Weight-decomposed LoRA (arXiv 2402.09353)."""
+    use_rslora: bool = False
+    """Rank-stabilised scaling (arXiv 2312.03732)."""
+    target_modules: Literal["all-linear"] | list[str] = "all-linear"
+    """Linear modules that get an adapter: all of them, or module name endings (`q_proj`)."""
+
+
+class TrainingSection(Section):
+    """How it is trained."""
+
+    num_train_epochs: Annotated[float, Field(gt=0)] = 3.0
+    """Passes over the training records."""
+    max_steps: Count | None = None
+    """Optimiser steps; overrides `num_train_epochs`. None: by epochs."""
+    per_device_train_batch_size: Count = 16
+    """Examples of one optimiser step, per process and accumulation step."""
+    gradient_accumulation_steps: Count = 1
+    """Batches added up before an optimiser step."""
+    per_device_eval_batch_size: Count = 32
+    """Records scored together; changes speed, not results."""
+    tokens_per_microbatch: Annotated[int, Field(ge=16)] = 2048
+    """Upper limit of distinct tokens in one forward pass; changes memory, not results."""
+    max_length: Annotated[int, Field(ge=16)] = 512
+    """Tokens of prompt and answer together. Longer ones follow `data.too_long`."""
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Peak learning rate. None: 5e-4 lora, 5e-5 full and freeze, 1e-3 head."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """AdamW's decoupled weight decay; not applied to norms and biases."""
+    adam_beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """AdamW's first moment decay."""
+    adam_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """AdamW's second moment decay."""
+    adam_epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    """AdamW's epsilon."""
+    warmup_steps: Annotated[float, Field(ge=0)] = 0.05
+    """Warm-up: steps when 1 or more, a share of all steps when below 1."""
+    lr_scheduler_type: SchedulerName = "linear"
+    """Shape of the learning rate after warm-up."""
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    """Gradient clipping by global norm. None: off."""
+    class_weights: Literal["none", "balanced"] | dict[str, float] = "none"
+    """Weight of a record's loss by its label: none, inverse frequency, or given by label."""
+    eval_steps: Count | None = None
+    """Validate every so many optimiser steps. None: once per epoch."""
+    validation_examples: Count = 200
+    """Validation records used during training (drawn by hash). The full split chooses between candidates."""
+    early_stopping_patience: Count | None = 2
+    """Stop after this many validations without improvement. None: never."""
+    save_steps: Count | None = None
+    """Checkpoint every so many optimiser steps. None: at every validation."""
+    save_total_limit: Count = 2
+    """Checkpoints kept, the best one among them."""
+    log_steps: Count = 1
+    """History rows are written every so many optimiser steps."""
+
+
+class FewShotSection(Section):
+    """The few-shot baseline's choices; the best on validation is used."""
+
+    k: list[Count] = Field(default_factory=lambda: [8])
+    """Numbers of examples to try."""
+    seeds: Count = 1
+    """Random draws to try for each k."""
+
+
+class EvaluationSection(Section):
+    """How the result is judged."""
+
+    primary_metric: MetricName = "macro_f1"
+    """The one metric that the verdict is about."""
+    smallest_useful_gain: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    """A gain below this is not worth having, in units of the metric (0.02 is two points)."""
+    not_worse_margin: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Margin of a non-inferiority claim. None: no such claim."""
+    systems: list[SystemName] = ["majority", "tfidf", "probe", "zero_shot", "few_shot"]
+    """What the user could have had without training; each is measured."""
+    baseline_model: str = "smollm2-135m"
+    """Language model of zero_shot and few_shot when no candidate is one. Otherwise the first candidate's model."""
+    probe_model: str = "minilm"
+    """Encoder whose frozen features the probe reads."""
+    scoring_rules: list[ScoringRule] = ["sum", "mean_per_byte", "sum_minus_mean"]
+    """How a label's score is made from its tokens' log-probabilities; chosen on validation."""
+    selection_examples: Count = 100
+    """Validation records on which the base systems choose rule, prompt and shots."""
+    few_shot: FewShotSection = FewShotSection()
+    """The few-shot baseline."""
+    train_examples: Count = 100
+    """Training records on which the promoted system is scored, to show overfitting."""
+    resamples: Annotated[int, Field(ge=200, le=100_000)] = 2000
+    """Bootstrap resamples for intervals that have no closed form."""
+
+
+class GatesSection(Section):
+    """What must hold, or the command ends with exit code 3. Judged on the interval's lower bound."""
+
+    verdict: Literal["improved", "not_worse"] | None = None
+    """Required overall verdict. None: no such gate."""
+    minimum: dict[MetricName, float] = Field(default_factory=dict)
+    """Lower bounds that the promoted system's intervals must reach on the test set."""
+
+
+class HardwareSection(Section):
+    """Where it runs."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """auto: cuda if there is one, then mps, then cpu."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Type of frozen weights and activations. auto: bfloat16 where the hardware has it. What learns is float32."""
+    threads: Count | None = None
+    """CPU threads. None: all cores of this process's affinity."""
+
+
+class OutputSection(Section):
+    """Where results go."""
+
+    dir: str | None = None
+    """Run folder. None: `runs/<name>-<recipe hash>`."""
+
+
+class ReportSection(Section):
+    """What the report shows."""
+
+    examples: bool = True
+    """Whether texts of records appear in the report. False: ids and row numbers only."""
+    max_examples: Count = 12
+    """Right and wrong examples shown, each."""
+
+
+class CardSection(Section):
+    """What the model card says that cannot be measured."""
+
+    license: str = "other"
+    """SPDX id of the result's licence."""
+    language: list[str] = Field(default_factory=list)
+    """ISO 639-1 codes. Empty: left out."""
+    author: str | None = None
+    """Who answers for the model."""
+    intended_use: str | None = None
+    """What it is for."""
+    limitations: str | None = None
+    """What it must not be used for."""
+
+
+class Recipe(Section):
+    """Everything that the user asks for. Load with `metier.load_recipe`."""
+
+    version: Literal[1] = 1
+    """Version of the recipe format."""
+    name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Name of the run folder: letters, digits, dot, dash, underscore."""
+    task: Task = "classification"
+    """What kind of answer."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 17
+    """Seed of everything random."""
+    model: ModelSection = ModelSection()
+    """The pre-trained model."""
+    prompt: PromptSection = PromptSection()
+    """How the model is asked."""
+    data: DataSection
+    """The examples."""
+    adaptation: AdaptationSection = AdaptationSection()
+    """What may learn."""
+    training: TrainingSection = TrainingSection()
+    """How it learns."""
+    candidates: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Ways to try, each a set of overrides of model, prompt, adaptation, training and seed. Empty: one, as above."""
+    evaluation: EvaluationSection = EvaluationSection()
+    """How it is judged."""
+    gates: GatesSection = GatesSection()
+    """What must hold."""
+    hardware: HardwareSection = HardwareSection()
+    """Where it runs."""
+    output: OutputSection = OutputSection()
+    """Where results go."""
+    report: ReportSection = ReportSection()
+    """What the report shows."""
+    card: CardSection = CardSection()
+    """What the card says."""
+
+
+LATER_SECTIONS = ("privacy", "systems", "search", "refinement")
+"""Known section names that this version refuses with a clear message rather than ignoring them."""

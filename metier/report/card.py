@@ -1,0 +1,179 @@
+"""The model card: `README.md` of a run, with front matter that the Hugging Face hub understands.
+
+Takes a summary; gives Markdown. Nothing is left blank: what is unknown is said to be unknown. No text
+of a record appears in it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from metier.evaluation.results import Estimate
+from metier.report import formats, provenance, sentences, tables
+from metier.report.markdown import Markdown, escape_markdown, markdown_table
+from metier.report.summary import AttemptSummary, RunSummary
+from metier.store.files import write_text
+
+PACKAGED_BASES = {
+    "smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct",
+    "minilm": "sentence-transformers/all-MiniLM-L6-v2",
+}
+"""Packaged models by the name that the hub knows them under."""
+HUB_METRICS = {
+    "accuracy": "accuracy",
+    **{
+        f"{average}_{name}": name
+        for average in ("macro", "micro", "weighted")
+        for name in ("f1", "precision", "recall")
+    },
+}
+"""Our metrics by the hub's metric id."""
+
+
+def write_model_card(summary: RunSummary, path: Path) -> Path:
+    """Write the model card of a run.
+
+    Args:
+        summary: What a run found; see `gather_summary`.
+        path: Usually the run folder's `README.md`.
+
+    Returns:
+        The same path.
+    """
+    write_text(path, render_card(summary))
+    return path
+
+
+def render_card(summary: RunSummary) -> str:
+    """The card as Markdown with YAML front matter."""
+    environment = Environment(
+        loader=PackageLoader("metier.report", "templates"),
+        autoescape=False,  # `finalize` escapes for Markdown, which covers HTML too
+        finalize=escape_markdown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    front = yaml.safe_dump(front_matter(summary), sort_keys=False, allow_unicode=True, width=1000)
+    return environment.get_template("card.md").render(front=Markdown(front), **_view(summary))
+
+
+def front_matter(summary: RunSummary) -> dict[str, Any]:
+    """The metadata that the hub reads; a key whose value is unknown is left out."""
+    card = sentences.section(summary.recipe, "card")
+    attempt = sentences.promoted_attempt(summary)
+    base = None if attempt is None else hub_base(attempt)
+    adapter = attempt is not None and attempt.model.method == "lora"
+    licence = str(card.get("license") or "other")
+    front: dict[str, Any] = {
+        "license": licence,
+        "license_name": "not-stated" if licence == "other" else None,
+        "language": list(card.get("language") or ()) or None,
+        "base_model": base,
+        "base_model_relation": None if base is None else "adapter" if adapter else "finetune",
+        "library_name": "peft" if adapter else "transformers",
+        "pipeline_tag": "text-classification",
+        "tags": ["metier", "text-classification", *(["lora"] if adapter else [])],
+        "metrics": list(dict.fromkeys(HUB_METRICS[name] for name in _measured(summary))) or None,
+        "model-index": _model_index(summary),
+    }
+    return {key: value for key, value in front.items() if value is not None}
+
+
+def hub_base(attempt: AttemptSummary) -> str | None:
+    """The base model's hub id; None where it has none (a local folder or file)."""
+    name = attempt.model.name
+    if name in PACKAGED_BASES:
+        return PACKAGED_BASES[name]
+    return name if attempt.model.source == "hub" else None
+
+
+def _measured(summary: RunSummary) -> dict[str, Estimate]:
+    """The promoted system's known test scores that the hub has a name for, primary first."""
+    system = sentences.candidate_evaluation(summary)
+    if system is None:
+        return {}
+    names = dict.fromkeys((summary.comparison.primary_metric, *system.metrics))
+    known = {name: system.metrics[name] for name in names if name in system.metrics and name in HUB_METRICS}
+    return {name: estimate for name, estimate in known.items() if estimate.value is not None}
+
+
+def _model_index(summary: RunSummary) -> list[dict[str, Any]] | None:
+    metrics = [
+        {"type": HUB_METRICS[name], "value": round(estimate.value, 4), "name": _metric_name(name, estimate)}
+        for name, estimate in _measured(summary).items()
+        if estimate.value is not None
+    ]
+    if not metrics:
+        return None
+    result = {
+        "task": {"type": "text-classification", "name": "Text classification"},
+        "dataset": {"type": "private", "name": _data_name(summary), "split": "test"},
+        "metrics": metrics,
+    }
+    return [{"name": summary.name, "results": [result]}]
+
+
+def _metric_name(name: str, estimate: Estimate) -> str:
+    between = formats.interval(estimate)
+    return f"{formats.metric_title(name)} (95 % interval {between}, n = {estimate.n})"
+
+
+def _data_name(summary: RunSummary) -> str:
+    return ", ".join(dict.fromkeys(source.name for source in summary.data.sources)) or summary.name
+
+
+def _view(summary: RunSummary) -> dict[str, Any]:
+    """Everything that the template names."""
+    card = sentences.section(summary.recipe, "card")
+    found = summary.comparison
+    evidence = {
+        "systems": tables.systems_table(summary),
+        "clean": tables.clean_table(summary),
+        "differences": tables.differences_table(summary, found.differences) if found.differences else None,
+        "gates": tables.gates_table(summary),
+        "overfitting": tables.overfitting_table(summary),
+        "candidates": tables.candidates_table(summary) if len(summary.attempts) > 1 else None,
+        "splits": provenance.splits_table(summary.data),
+        "rejected": provenance.rejected_table(summary.data),
+        "flags": provenance.flags_table(summary.data),
+        "machine": provenance.machine_table(summary),
+    }
+    return {
+        "summary": summary,
+        "attempt": sentences.promoted_attempt(summary),
+        "author": card.get("author"),
+        "intended_use": card.get("intended_use"),
+        "out_of_scope": card.get("limitations"),
+        "licence": str(card.get("license") or "other"),
+        "data_name": _data_name(summary),
+        "labels": Markdown(", ".join(f"`{label.replace('`', chr(39))}`" for label in summary.data.labels)),
+        "columns": sentences.columns_sentence(summary),
+        "promotion": sentences.promotion_sentence(summary),
+        "openings": sentences.openings_sentence(summary),
+        "limits": sentences.limitations(summary),
+        "missing": sentences.not_measured(summary),
+        "effort": "" if (chosen := sentences.promoted_attempt(summary)) is None else sentences.effort_sentence(chosen),
+        "training": _training(summary),
+        "run_word": Markdown(shlex.quote(summary.folder)),
+        "seed": summary.recipe.get("seed", "unknown"),
+        "duration": formats.duration(summary.seconds) if summary.seconds else formats.UNKNOWN,
+        **{f"{name}_table": None if table is None else markdown_table(table) for name, table in evidence.items()},
+    }
+
+
+def _training(summary: RunSummary) -> list[str]:
+    """The hyper-parameters that the promoted candidate was trained with, overrides included."""
+    chosen = sentences.promoted_attempt(summary)
+    own = sentences.section(summary.recipe, "candidates").get(chosen.name if chosen else "") or {}
+    parts = []
+    for name in ("adaptation", "training"):
+        section = {**sentences.section(summary.recipe, name), **sentences.section(own, name)}
+        parts += [f"{name}.{key}: {formats.plain(value)}" for key, value in section.items() if value is not None]
+    return parts

@@ -1,0 +1,229 @@
+"""From a run folder to a `RunSummary`: reads what the other rooms left there.
+
+Takes a `RunFolder`; gives values. Reads JSON, the recipe's YAML and, only where the recipe allows
+texts in the report, the texts of a few records from `test.parquet`. Loads no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from metier.data.card import DataCard
+from metier.errors import RunFolderError
+from metier.evaluation.files import read_comparison, read_evaluations, read_overfitting
+from metier.evaluation.results import Comparison, Evaluation, Item
+from metier.model.summary import ModelSummary
+from metier.report.sentences import section
+from metier.report.summary import AttemptSummary, Example, RunSummary
+from metier.store.files import read_json, read_json_lines
+from metier.store.run_folder import AttemptFolder, RunFolder, read_state
+from metier.store.values import from_plain
+from metier.training.history import History
+
+T = TypeVar("T")
+CARD, LOCK, CHOSEN, MODEL, HISTORY = "card", "lock", "chosen", "model", "history"
+"""The `format` of the files that are read here, as their writers name it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The part of `chosen.json` that a report needs: which attempt was promoted."""
+
+    number: int
+    name: str
+
+
+def gather_summary(folder: RunFolder) -> RunSummary:
+    """Read everything that a report shows.
+
+    Args:
+        folder: A run that reached its comparison on the test set.
+
+    Raises:
+        RunFolderError: A file is missing or damaged; the message names it.
+    """
+    state = read_state(folder)
+    recipe = _read_recipe(folder.recipe)
+    lock = _content(read_json(_present(folder.lock), format=LOCK))
+    comparison = read_comparison(_present(folder.comparison("test")).parent)
+    test = _promoted_last(read_evaluations(_present(folder.results("test")).parent), comparison.candidate)
+    seconds, stage_seconds = _times(folder.events)
+    return RunSummary(
+        name=str(recipe.get("name", folder.path.name)),
+        run_id=state.recipe_hash,
+        folder=folder.path.name,
+        recipe=recipe,
+        lock=lock,
+        data=_read(DataCard, folder.data_card, CARD),
+        attempts=_read_attempts(folder, recipe, comparison),
+        test=test,
+        comparison=comparison,
+        overfitting=read_overfitting(folder.overfitting) if folder.overfitting.exists() else None,
+        examples=_pick_examples(folder, recipe, test, comparison),
+        seconds=seconds or _between(state.started, state.finished),
+        stage_seconds=stage_seconds,
+        peak_memory_bytes=_whole_number(lock.get("peak_memory_bytes")),
+    )
+
+
+def _present(path: Path) -> Path:
+    if not path.exists():
+        raise RunFolderError(
+            str(path), "is missing", "a run that reached its comparison", "Continue it: metier run RECIPE --resume."
+        )
+    return path
+
+
+def _read(cls: type[T], path: Path, format: str) -> T:
+    return from_plain(cls, read_json(_present(path), format=format), where=str(path))
+
+
+def _content(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: part for key, part in value.items() if key not in ("format", "version")}
+
+
+def _read_recipe(path: Path) -> Mapping[str, Any]:
+    try:
+        recipe = yaml.safe_load(_present(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RunFolderError(str(path), "is damaged: no readable YAML", "", "Run the recipe again.") from error
+    if not isinstance(recipe, dict):
+        raise RunFolderError(str(path), "holds no recipe", "a mapping", "Run the recipe again.")
+    return recipe
+
+
+def _promoted_last(systems: Sequence[Evaluation], candidate: str) -> tuple[Evaluation, ...]:
+    return tuple(sorted(systems, key=lambda system: system.system == candidate))
+
+
+def _read_attempts(folder: RunFolder, recipe: Mapping[str, Any], comparison: Comparison) -> tuple[AttemptSummary, ...]:
+    chosen = _read(Chosen, folder.chosen, CHOSEN)
+    names = dict(enumerate(section(recipe, "candidates") or {"tuned": None}, 1))
+    names[chosen.number] = chosen.name
+    attempts = []
+    for number in _attempt_numbers(folder):
+        attempt = folder.attempt(number)
+        name = names.get(number, f"attempt {number}")
+        promoted = number == chosen.number
+        # An attempt that was given up has no model; the promoted one must have everything.
+        if not promoted and not attempt.summary.exists():
+            continue
+        attempts.append(
+            AttemptSummary(
+                name=name,
+                number=number,
+                model=_read(ModelSummary, attempt.summary, MODEL),
+                history=_read(History, attempt.history_summary, HISTORY),
+                validation=_own_evaluation(attempt, (comparison.candidate, name)),
+                promoted=promoted,
+            )
+        )
+    if not any(attempt.promoted for attempt in attempts):
+        _present(folder.attempt(chosen.number).path)
+    return tuple(attempts)
+
+
+def _attempt_numbers(folder: RunFolder) -> list[int]:
+    parent = folder.attempt(1).path.parent
+    if not parent.is_dir():
+        return []
+    return sorted(int(entry.name) for entry in parent.iterdir() if entry.name.isdigit())
+
+
+def _own_evaluation(attempt: AttemptFolder, names: Iterable[str]) -> Evaluation:
+    """What this attempt did on validation, where several systems may stand in one file."""
+    path = _present(attempt.results("validation"))
+    found = {evaluation.system: evaluation for evaluation in read_evaluations(path.parent, items=False)}
+    for name in names:
+        if name in found:
+            return found[name]
+    if not found:
+        raise RunFolderError(str(path), "holds no system", "the attempt's own results", "Run the recipe again.")
+    return list(found.values())[-1]
+
+
+def _pick_examples(
+    folder: RunFolder, recipe: Mapping[str, Any], test: Sequence[Evaluation], comparison: Comparison
+) -> tuple[Example, ...]:
+    """Some wrong and some right answers of the candidate; first those on which the best baseline differs.
+
+    The order after that is the items' own, which is fixed by the data; nobody picks the nice ones.
+    """
+    options = section(recipe, "report")
+    most = int(options.get("max_examples", 12))
+    candidate = next((system for system in test if system.system == comparison.candidate), None)
+    if candidate is None:
+        return ()
+    answers = {system.system: {item.id: item.answer for item in system.items} for system in test}
+    rival = answers.get(comparison.best_baseline or "", {})
+    wrong = [item for item in candidate.items if item.answer != item.gold]
+    right = [item for item in candidate.items if item.answer == item.gold]
+    wrong.sort(key=lambda item: rival.get(item.id) != item.gold)
+    right.sort(key=lambda item: rival.get(item.id) == item.gold)
+    items = [*wrong[:most], *right[:most]]
+    allowed = options.get("examples", True) is True
+    texts = _read_texts(folder.split("test"), [item.id for item in items]) if allowed and items else {}
+    return tuple(_example(item, texts.get(item.id), answers) for item in items)
+
+
+def _example(item: Item, text: str | None, answers: Mapping[str, Mapping[str, str | None]]) -> Example:
+    return Example(
+        id=item.id,
+        source=item.source,
+        row=item.row,
+        text=text,
+        gold=item.gold,
+        answers={system: by_id[item.id] for system, by_id in answers.items() if item.id in by_id},
+    )
+
+
+def _read_texts(path: Path, ids: Sequence[str]) -> dict[str, str]:
+    """The texts of these records, and of no others."""
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    try:
+        table = pq.read_table(_present(path), columns=["id", "text"], filters=[("id", "in", list(ids))])
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise RunFolderError(str(path), "is damaged: no readable Parquet", "", "Run the recipe again.") from error
+    return dict(zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True))
+
+
+def _times(events: Path) -> tuple[float, dict[str, float]]:
+    """Seconds of work in all, and by stage, from the event log.
+
+    Stages lie inside each other and a run may rest before it is resumed: the total is the time that is
+    covered by at least one stage.
+    """
+    if not events.exists():
+        return 0.0, {}
+    stages: dict[str, float] = {}
+    spans = []
+    for row in read_json_lines(events):
+        if row.get("kind") == "stage_finished":
+            seconds = float(row["seconds"])
+            end = datetime.fromisoformat(row["time"])
+            stages[row["stage"]] = stages.get(row["stage"], 0.0) + seconds
+            spans.append((end - timedelta(seconds=seconds), end))
+    total, covered = 0.0, None
+    for start, end in sorted(spans):
+        begin = start if covered is None or start > covered else covered
+        total += max(0.0, (end - begin).total_seconds())
+        covered = end if covered is None or end > covered else covered
+    return total, stages
+
+
+def _between(started: str, finished: str | None) -> float:
+    if finished is None:
+        return 0.0
+    return max(0.0, (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds())
+
+
+def _whole_number(value: object) -> int | None:
+    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -1,0 +1,221 @@
+"""The page: one HTML file that needs nothing else, made from the values of a run and its figures.
+
+Takes a summary and drawings; gives HTML. Everything that comes from outside goes through the
+template's escaping; only our own style sheet and our own figures are put in as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from metier.report import formats, provenance, sentences, tables
+from metier.report.figures import Figures
+from metier.report.summary import AttemptSummary, Example, RunSummary
+from metier.report.tables import Table
+
+LONGEST_EXAMPLE = 700
+"""Characters of an example's text that are shown."""
+VERDICT_SIGNS = {"improved": "▲", "regressed": "▼", "not worse": "="}
+SECTIONS = {
+    "verdict": "Verdict",
+    "systems": "Systems",
+    "differences": "Differences",
+    "candidates": "Candidates",
+    "learning": "Learning",
+    "overfitting": "Overfitting",
+    "labels": "Labels",
+    "confusion": "Confusion",
+    "examples": "Examples",
+    "data": "Data",
+    "limits": "What this cannot say",
+    "settings": "Settings",
+    "environment": "Environment",
+}
+"""Anchor and title of every section, in the order of the page."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of the summary beside the verdict."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ShownExample:
+    """A record as the page shows it: what is not allowed or not there is already gone."""
+
+    title: str
+    place: str
+    text: str | None
+    cut: str
+    gold: str
+    answers: tuple[tuple[str, str, bool], ...]
+    """System, its answer, whether that is right."""
+
+
+def render_page(summary: RunSummary, figures: Figures) -> str:
+    """The whole page as HTML.
+
+    Args:
+        summary: What is shown.
+        figures: The drawings to put inside.
+    """
+    environment = Environment(
+        loader=PackageLoader("metier.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: formats.printable(value) if type(value) is str else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # Our own style sheet and our own figures (whose texts are escaped) are all that is not escaped here.
+    environment.filters["drawn"] = lambda drawing: Markup(drawing.inline)
+    environment.filters["ticked"] = _ticked
+    style, _, _ = environment.loader.get_source(environment, "style.css")  # type: ignore[union-attr]
+    return environment.get_template("page.html").render(
+        summary=summary,
+        sections=SECTIONS,
+        figures=figures,
+        style=Markup(style),
+        **_verdict(summary),
+        **_evidence(summary, figures),
+        **_background(summary),
+    )
+
+
+def _ticked(text: str) -> Markup:
+    """Text, escaped, in which `these signs` become code; an odd sign stays what it is."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    code = Markup("<code>{}</code>")
+    return Markup("").join(code.format(part) if number % 2 else escape(part) for number, part in enumerate(parts))
+
+
+def _verdict(summary: RunSummary) -> dict[str, Any]:
+    found = summary.comparison
+    failed = sum(not gate.passed for gate in found.gates)
+    return {
+        "sign": VERDICT_SIGNS.get(found.verdict, "?"),
+        "tone": tables.tone_of(found.verdict),
+        "facts": _facts(summary),
+        "openings": sentences.openings_sentence(summary),
+        "gates": tables.gates_table(summary),
+        "gates_sentence": _gates_sentence(len(found.gates), failed),
+    }
+
+
+def _gates_sentence(gates: int, failed: int) -> str:
+    if not gates:
+        return "The recipe declares no gates."
+    if not failed:
+        return f"{'The gate passed' if gates == 1 else f'All {gates} gates passed'}."
+    return f"{failed} of {formats.counted(gates, 'gate')} failed: the command ended with exit code 3."
+
+
+def _facts(summary: RunSummary) -> tuple[Fact, ...]:
+    """The numbers that a reader looks for first."""
+    found, metric = summary.comparison, summary.comparison.primary_metric
+    systems = {system.system: system for system in summary.test}
+    title = formats.metric_title(metric)
+    facts = []
+    for name, label in ((found.candidate, title), (found.best_baseline, "Best baseline")):
+        system = systems.get(name) if name else None
+        cell = tables.estimate_cell(None if system is None else system.metrics.get(metric))
+        facts.append(Fact(label, cell.text, f"{name}: {cell.note}" if name else "no baseline was measured"))
+    openings = found.openings
+    facts.append(Fact("Test records", formats.count(found.n), "the same for every system"))
+    seen = formats.UNKNOWN if openings is None else formats.times(openings)
+    facts.append(Fact("Test set opened", seen, "not recorded" if openings is None else "this run included"))
+    chosen = sentences.promoted_attempt(summary)
+    if chosen is not None:
+        facts.append(Fact("Promoted", chosen.name, f"{chosen.model.name}, {chosen.model.method}"))
+    return tuple(facts)
+
+
+def _evidence(summary: RunSummary, figures: Figures) -> dict[str, Any]:
+    found = summary.comparison
+    candidate = sentences.candidate_evaluation(summary)
+    other = found.accuracy_differences if found.primary_metric != "accuracy" else ()
+    return {
+        "systems": tables.systems_table(summary),
+        "clean": tables.clean_table(summary),
+        "all_metrics": tables.all_metrics_table(summary),
+        "choices": provenance.choices_table(summary.test),
+        "differences": _when(found.differences, tables.differences_table(summary, found.differences)),
+        "accuracy_differences": _when(other, tables.differences_table(summary, other)),
+        "gain": formats.score(found.smallest_useful_gain),
+        "margin": None if found.not_worse_margin is None else formats.score(found.not_worse_margin),
+        "candidates": tables.candidates_table(summary),
+        "promotion": sentences.promotion_sentence(summary),
+        "trainings": _trainings(summary),
+        "overfitting": tables.overfitting_table(summary),
+        "per_class": None if candidate is None else tables.per_class_table(candidate),
+        "pairs": None
+        if candidate is None
+        else tables.confused_pairs_table(candidate, limit=10 if figures.confusion else 20),
+        "examples": _examples(summary),
+        "shows_texts": sentences.shows_texts(summary),
+    }
+
+
+def _when(condition: object, table: Table) -> Table | None:
+    return table if condition else None
+
+
+def _trainings(summary: RunSummary) -> tuple[tuple[AttemptSummary, str], ...]:
+    """Attempts with their sentence, the promoted one first."""
+    ordered = sorted(summary.attempts, key=lambda attempt: (not attempt.promoted, attempt.number))
+    return tuple((attempt, sentences.effort_sentence(attempt)) for attempt in ordered)
+
+
+def _examples(summary: RunSummary) -> dict[str, list[ShownExample]]:
+    """Wrong and right examples of the candidate."""
+    candidate = summary.comparison.candidate
+    groups: dict[str, list[ShownExample]] = {"wrong": [], "right": []}
+    for example in summary.examples:
+        kind = "right" if example.answers.get(candidate) == example.gold else "wrong"
+        groups[kind].append(_shown(example, texts=sentences.shows_texts(summary)))
+    return groups
+
+
+def _shown(example: Example, *, texts: bool) -> ShownExample:
+    text, cut = None, ""
+    if texts and example.text is not None:
+        text = formats.printable(example.text)
+        if len(text) > LONGEST_EXAMPLE:
+            cut = f"{LONGEST_EXAMPLE:,} of {len(text):,} characters"
+            text = text[:LONGEST_EXAMPLE].rstrip() + "…"
+    answers = tuple(
+        (system, "(none)" if answer is None else answer, answer == example.gold)
+        for system, answer in example.answers.items()
+    )
+    return ShownExample(
+        title=example.id[:12], place=f"{example.source} row {example.row:,}" if example.source else example.id,
+        text=text, cut=cut, gold=example.gold, answers=answers,
+    )  # fmt: skip
+
+
+def _background(summary: RunSummary) -> dict[str, Any]:
+    card = summary.data
+    return {
+        "columns": sentences.columns_sentence(summary),
+        "sources": provenance.sources_table(card),
+        "splits": provenance.splits_table(card),
+        "rejected": provenance.rejected_table(card),
+        "changed": provenance.changed_table(card),
+        "flags": provenance.flags_table(card),
+        "limits": sentences.limitations(summary),
+        "settings": provenance.settings_table(summary),
+        "fingerprints": provenance.fingerprints_table(summary),
+        "machine": provenance.machine_table(summary),
+        "stages": provenance.stages_table(summary),
+        "duration": formats.duration(summary.seconds) if summary.seconds else formats.UNKNOWN,
+    }

@@ -1,0 +1,97 @@
+"""What the user could have had without training: each system built and set up on validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metier.data.records import Choice
+from metier.engine.forward import TreeRunner
+from metier.engine.trunk import TrunkCache
+from metier.evaluation.evaluate import evaluate_system
+from metier.evaluation.files import write_evaluation
+from metier.evaluation.language_model import Ground
+from metier.evaluation.results import Evaluation
+from metier.evaluation.systems import Material, System, build_system
+from metier.events import Table, tell
+from metier.model.encode import Encoder
+from metier.recipe.sections import ModelSection, Recipe
+from metier.stages.workshop import Workshop
+
+LANGUAGE_MODEL_SYSTEMS = frozenset({"zero_shot", "few_shot"})
+
+
+def baseline_systems(shop: Workshop, trunk: TrunkCache | None = None) -> list[System]:
+    """Build every system of the recipe; all their choices are made on validation.
+
+    Args:
+        shop: The run.
+        trunk: Boundary states to be shared with the tuned model, when it is the same language model.
+    """
+    wanted = shop.recipe.evaluation.systems
+    extras: dict[str, object] = {}
+    if LANGUAGE_MODEL_SYSTEMS & set(wanted):
+        extras["ground"] = _ground(shop, trunk)
+    if "probe" in wanted:
+        base = shop.base(ModelSection(name=shop.recipe.evaluation.probe_model))
+        extras |= {
+            "probe_store": shop.features(base),
+            "probe_encoder": Encoder(base.tokenizer, base.context),
+            "probe_parameters": base.parameters,
+            "probe_name": base.name,
+        }
+    material = Material(
+        train=shop.train, validation=shop.validation, labels=shop.data.labels, section=shop.recipe.evaluation,
+        seed=shop.recipe.seed, observers=shop.observers, extras=extras,
+    )  # fmt: skip
+    return [build_system(name, material) for name in wanted]
+
+
+def language_model_candidate(shop: Workshop) -> Recipe:
+    """The recipe whose model zero_shot and few_shot use: the first candidate that is a language model."""
+    for recipe in shop.candidates.values():
+        if shop.base(recipe.model).kind == "decoder":
+            return recipe
+    fallback = ModelSection(name=shop.recipe.evaluation.baseline_model)
+    return shop.recipe.model_copy(update={"model": fallback})
+
+
+def measure_baselines(shop: Workshop, systems: Sequence[System]) -> list[Evaluation]:
+    """Evaluate the systems on the validation records that they were set up on, and show them."""
+    section = shop.recipe.evaluation
+    records: list[Choice] = shop.validation[: section.selection_examples]
+    found = [
+        evaluate_system(
+            system, records, set_name="selection", labels=shop.data.labels, section=section, seed=shop.recipe.seed,
+            observers=shop.observers,
+        )
+        for system in systems
+    ]  # fmt: skip
+    for evaluation in found:
+        write_evaluation(evaluation, shop.folder.evaluation_of("selection").path)
+    metric = section.primary_metric
+    rows = [[e.system, _number(e, "accuracy"), _number(e, metric), e.trained_on] for e in found]
+    title = f"What is there without training, on {len(records)} validation records on which it was set up"
+    tell(shop.observers, Table(title=title, columns=("system", "accuracy", metric, "saw"), rows=rows))
+    return found
+
+
+def _number(evaluation: Evaluation, metric: str) -> str:
+    value = evaluation.metrics[metric].value
+    return "unknown" if value is None else f"{value:.3f}"
+
+
+def _ground(shop: Workshop, trunk: TrunkCache | None) -> Ground:
+    recipe = language_model_candidate(shop)
+    base = shop.base(recipe.model)
+    prompt = shop.prompt(recipe)
+    return Ground(
+        runner=TreeRunner(base.network, trunk, shop.observers),
+        encoder=shop.encoder(base, recipe),
+        prompt=prompt,
+        list_labels=recipe.prompt.list_labels,
+        parameters=base.parameters,
+        bytes=sum(p.numel() * p.element_size() for p in base.network.parameters()),
+        budget=recipe.training.tokens_per_microbatch,
+        store=shop.scores(base),
+        tuned_prompt_hash=prompt.hash if trunk is not None else None,
+    )

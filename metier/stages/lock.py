@@ -1,0 +1,56 @@
+"""The lock file: what a run was made of and made with, so that it can be replayed."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from metier import __version__
+from metier.device import describe_machine, peak_memory_bytes
+from metier.model.summary import ModelSummary
+from metier.stages.attempt import Attempt
+from metier.stages.workshop import Workshop
+from metier.store.files import read_json, write_json
+from metier.store.values import from_plain
+
+PACKAGES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "scipy", "scikit-learn", "pyarrow")
+
+
+def write_lock(shop: Workshop, attempts: list[Attempt], recipe_hash: str) -> None:
+    """Write versions, fingerprints, hardware and chosen paths of a run, and its peak memory so far."""
+    hardware = shop.hardware
+    content: dict[str, Any] = {
+        "metier": __version__,
+        "recipe_hash": recipe_hash,
+        "seed": shop.recipe.seed,
+        "machine": describe_machine(),
+        "hardware": {
+            "device": hardware.device, "dtype": hardware.dtype, "threads": hardware.threads, "reason": hardware.reason,
+            "processes": hardware.team.size,
+        },
+        "packages": {name: _version(name) for name in PACKAGES},
+        "data": {
+            "fingerprint": shop.data.card.fingerprint,
+            "files": {source.name: source.sha256 for source in shop.data.card.sources},
+            "splits": {name: card.fingerprint for name, card in shop.data.card.splits.items()},
+        },
+        "models": {attempt.name: _model(shop, attempt) for attempt in attempts},
+        "peak_memory_bytes": peak_memory_bytes(),
+    }  # fmt: skip
+    write_json(shop.folder.lock, content, format="lock")
+
+
+def _model(shop: Workshop, attempt: Attempt) -> dict[str, Any]:
+    path = shop.folder.attempt(attempt.number).summary
+    summary = from_plain(ModelSummary, read_json(path, format="model"), where=str(path))
+    return {
+        "name": summary.name, "weights_sha256": summary.weights_sha256, "trunk_layers": summary.trunk_layers,
+        "method": summary.method,
+    }  # fmt: skip
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,119 @@
+"""The one opening of the test set: the promoted attempt against every baseline, on the same items."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from dataclasses import replace
+
+from metier.data.records import Choice
+from metier.device import derive_seed
+from metier.engine.trunk import TrunkCache
+from metier.evaluation.compare import compare
+from metier.evaluation.evaluate import evaluate_system
+from metier.evaluation.files import read_evaluations, write_comparison, write_evaluation, write_overfitting
+from metier.evaluation.overfitting import judge_overfitting
+from metier.evaluation.results import Comparison, Evaluation
+from metier.evaluation.seal import record_opening
+from metier.evaluation.systems import System
+from metier.evaluation.tuned import HowAsked, tuned_system
+from metier.model.encode import Encoder
+from metier.model.saved import Saved, load_model
+from metier.stages.attempt import Attempt
+from metier.stages.baselines import baseline_systems, language_model_candidate
+from metier.stages.workshop import Workshop
+from metier.store.files import write_json
+from metier.store.fingerprint import fingerprint
+from metier.store.stages import copy_folder
+
+
+def promote(shop: Workshop, attempts: Sequence[Attempt], chosen: Attempt) -> None:
+    """Make the chosen attempt's model the run's model, and write down why it was chosen."""
+    copy_folder(shop.folder.attempt(chosen.number).model, shop.folder.model)
+    shop.data.rules.write(shop.folder.input)
+    metric = shop.recipe.evaluation.primary_metric
+    scores = {attempt.name: attempt.score(metric) for attempt in attempts}
+    about = {
+        "name": chosen.name,
+        "number": chosen.number,
+        "metric": metric,
+        "set": "validation",
+        "n": chosen.validation.n,
+        "scores": scores,
+        "why": f"highest validation {metric}" if len(attempts) > 1 else "the only candidate",
+    }
+    write_json(shop.folder.chosen, about, format="chosen")
+
+
+def open_test_set(shop: Workshop, chosen: Attempt, run_id: str) -> Comparison:
+    """Answer the test set with every baseline and the promoted model, compare, and write it all down.
+
+    What was answered before a kill is not answered again, and the opening is counted once a run.
+    """
+    openings = record_opening(shop.data.test.fingerprint, run_id)
+    records = list(shop.data.test.records())
+    folder = shop.folder.evaluation_of("test").path
+    done = {e.system: e for e in read_evaluations(folder)} if shop.folder.results("test").exists() else {}
+    saved = _load_promoted(shop)
+    trunk = _shared_trunk(shop, chosen, saved)
+    tuned = _tuned(shop, saved, trunk)
+    evaluations: list[Evaluation] = []
+    for system in [*baseline_systems(shop, trunk), tuned]:
+        if system.name not in done:
+            done[system.name] = _answer(shop, system, records, "test")
+            write_evaluation(done[system.name], folder)
+        evaluations.append(done[system.name])
+    comparison = compare(
+        evaluations[-1], evaluations[:-1], section=shop.recipe.evaluation, gates=shop.recipe.gates, openings=openings,
+        seed=shop.recipe.seed,
+    )  # fmt: skip
+    write_comparison(comparison, folder)
+    _side_by_side(shop, chosen, tuned, evaluations[-1])
+    gc.collect()
+    return comparison
+
+
+def _load_promoted(shop: Workshop) -> Saved:
+    """The promoted model as it lies on disk: what is tested is what is shipped."""
+    return load_model(shop.folder.model, shop.hardware, shop.observers)
+
+
+def _tuned(shop: Workshop, saved: Saved, trunk: TrunkCache | None) -> System:
+    encoder = Encoder(saved.model.base.tokenizer, saved.max_length, saved.too_long)
+    return tuned_system(
+        saved.model, HowAsked(encoder, saved.prompt, saved.rule), trained_on=f"{saved.examples} examples", trunk=trunk,
+        observers=shop.observers,
+    )  # fmt: skip
+
+
+def _shared_trunk(shop: Workshop, chosen: Attempt, saved: Saved) -> TrunkCache | None:
+    """Boundary states that zero_shot and the tuned model both read, where both are the same language model."""
+    wants = saved.model.head is None and 0 < saved.trunk_layers < saved.model.base.layers
+    if not wants or not {"zero_shot", "few_shot"} & set(shop.recipe.evaluation.systems):
+        return None
+    if language_model_candidate(shop).model != chosen.recipe.model or saved.model.plan.weights:
+        return None
+    return shop.trunk(saved.model.base, saved.trunk_layers, causal=True)
+
+
+def _answer(shop: Workshop, system: System, records: Sequence[Choice], set_name: str) -> Evaluation:
+    return evaluate_system(
+        system, records, set_name=set_name, labels=shop.data.labels, section=shop.recipe.evaluation,
+        seed=shop.recipe.seed, observers=shop.observers,
+    )  # fmt: skip
+
+
+def _side_by_side(shop: Workshop, chosen: Attempt, tuned: System, test: Evaluation) -> None:
+    """The promoted model on a sample of train, on validation and on test."""
+    order = sorted(shop.train, key=lambda record: derive_seed(shop.recipe.seed, "train sample", record.id))
+    train = _answer(shop, tuned, order[: shop.recipe.evaluation.train_examples], "train")
+    write_evaluation(train, shop.folder.evaluation_of("train").path)
+    validation = replace(chosen.validation, system="tuned")
+    write_evaluation(validation, shop.folder.evaluation_of("validation").path)
+    sets = {"train": train, "validation": validation, "test": test}
+    write_overfitting(judge_overfitting(sets, shop.recipe.evaluation.primary_metric), shop.folder.overfitting)
+
+
+def run_identity(shop: Workshop, recipe_hash: str) -> str:
+    """What the seal counts as one opening: this recipe on this data in this folder."""
+    return fingerprint([recipe_hash, shop.data.card.fingerprint, str(shop.folder.path.resolve())])[:32]

@@ -1,0 +1,104 @@
+"""What all stages of one run share: recipe, hardware, data, folder, caches, and base models loaded once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+
+from metier.data.prepared import PreparedData
+from metier.data.records import Choice
+from metier.device import Hardware, choose_hardware
+from metier.engine.features import FeatureStore
+from metier.engine.trunk import TrunkCache, TrunkIdentity
+from metier.evaluation.score_store import ScoreStore
+from metier.events import Observer
+from metier.model.base import BaseModel, load_base_model
+from metier.model.encode import Encoder
+from metier.model.prompt import PromptFormat, make_prompt_format
+from metier.recipe.sections import ModelSection, Recipe
+from metier.store.cache import cache_folder
+from metier.store.files import read_json
+from metier.store.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from metier.stages.attempt import Attempt
+
+
+@dataclass(eq=False)
+class Workshop:
+    """The shared ground of a run."""
+
+    recipe: Recipe
+    candidates: dict[str, Recipe]
+    folder: RunFolder
+    data: PreparedData
+    observers: Sequence[Observer] = ()
+    _bases: dict[tuple[str, str | None], BaseModel] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def hardware(self) -> Hardware:
+        """Device, dtype and threads, decided once."""
+        return choose_hardware(self.recipe.hardware)
+
+    @cached_property
+    def train(self) -> list[Choice]:
+        """All training records."""
+        return list(self.data.train.records())
+
+    @cached_property
+    def validation(self) -> list[Choice]:
+        """All validation records, in an order that is a function of their ids: its first N are a fair sample."""
+        return sorted(self.data.validation.records(), key=lambda record: record.id)
+
+    def base(self, section: ModelSection) -> BaseModel:
+        """A base model that nothing is attached to; encoders in float32, which they are small enough for."""
+        key = (section.name, section.revision)
+        if key not in self._bases:
+            base = load_base_model(section, self.hardware, self.observers)
+            self._bases[key] = base.fresh(torch.float32) if base.kind == "encoder" else base
+        return self._bases[key]
+
+    def consumed(self, section: ModelSection) -> BaseModel:
+        """A base model whose weights may be changed, in float32: nobody else holds it."""
+        base = self.base(section)
+        del self._bases[(section.name, section.revision)]
+        return base if base.kind == "encoder" else base.fresh(torch.float32)
+
+    def release(self) -> None:
+        """Let go of all base models."""
+        self._bases.clear()
+
+    def encoder(self, base: BaseModel, recipe: Recipe) -> Encoder:
+        """How text becomes tokens for one model and candidate."""
+        policy = recipe.data.too_long if recipe.data.too_long != "reject" else "cut_end"
+        return Encoder(base.tokenizer, min(recipe.training.max_length, base.context), policy)
+
+    def prompt(self, recipe: Recipe) -> PromptFormat:
+        """How a record is put before a language model."""
+        return make_prompt_format(recipe.prompt, self.data.labels, self.data.card.label_column)
+
+    def trunk(self, base: BaseModel, depth: int, *, causal: bool) -> TrunkCache:
+        """Stored boundary states of the lowest `depth` blocks of a base model."""
+        identity = TrunkIdentity(
+            weights_sha256=base.weights_sha256, depth=depth, dtype=str(base.network.dtype), causal=causal
+        )
+        return TrunkCache(cache_folder("trunk"), identity, self.observers)
+
+    def features(self, base: BaseModel) -> FeatureStore:
+        """Stored pooled features of a base model."""
+        folder = cache_folder("features")
+        return FeatureStore(folder, base.network, base.kind, base.weights_sha256, self.observers)
+
+    def scores(self, base: BaseModel) -> ScoreStore:
+        """Stored label scores of a base model."""
+        identity = f"{base.weights_sha256}/{base.network.dtype}"
+        return ScoreStore(cache_folder("scores") / f"{base.weights_sha256[:24]}.jsonl", identity)
+
+    def model_size(self, attempt: Attempt) -> int:
+        """Parameters of an attempt's model."""
+        path = self.folder.attempt(attempt.number).summary
+        return int(read_json(path, format="model")["parameters"])

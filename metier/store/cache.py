@@ -1,0 +1,111 @@
+"""The cache: what was computed once and can be computed again. And the state folder, which cannot.
+
+`METIER_CACHE` and `METIER_STATE` move them. The cache holds packaged models, tokens, features and
+boundary states of the trunk; these can be inverted to text, so its folders are the owner's alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from metier.errors import LackingEnvironment
+
+CACHE_KINDS = ("models", "trunk", "tokens", "features", "scores", "stages")
+_OWNER_ONLY = 0o700
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheUsage:
+    """What one kind of cache entry takes."""
+
+    files: int
+    bytes: int
+
+
+def cache_root() -> Path:
+    """The cache folder, made with mode 0700 when missing.
+
+    `METIER_CACHE`, else the platform's place for caches: `~/.cache/metier` on Linux.
+
+    Raises:
+        LackingEnvironment: It cannot be made.
+    """
+    return _made(_root("METIER_CACHE", xdg="XDG_CACHE_HOME", home=".cache", mac="Caches", windows="cache"))
+
+
+def cache_folder(kind: str) -> Path:
+    """The folder of one kind of entry: one of `CACHE_KINDS`."""
+    if kind not in CACHE_KINDS:
+        raise ValueError(f"{kind!r} is no kind of cache entry; there are {', '.join(CACHE_KINDS)}")
+    return _made(cache_root() / kind)
+
+
+def usage() -> dict[str, CacheUsage]:
+    """Files and bytes of every kind, in the order of `CACHE_KINDS`."""
+    return {kind: _usage_of(cache_root() / kind) for kind in CACHE_KINDS}
+
+
+def purge(kind: str | None = None) -> int:
+    """Remove one kind of entry, or all; nothing else in the cache folder is touched.
+
+    Returns:
+        The bytes that were freed.
+    """
+    freed = 0
+    for each in CACHE_KINDS if kind is None else (kind,):
+        folder = cache_folder(each)
+        before = _usage_of(folder).bytes
+        shutil.rmtree(folder, ignore_errors=True)
+        freed += before - _usage_of(folder).bytes
+    return freed
+
+
+def state_root() -> Path:
+    """The folder of what must survive a purge: the ledger of test-set openings.
+
+    `METIER_STATE`, else `~/.local/state/metier` on Linux.
+
+    Raises:
+        LackingEnvironment: It cannot be made.
+    """
+    place = _root("METIER_STATE", xdg="XDG_STATE_HOME", home=".local/state", mac="Application Support", windows="state")
+    return _made(place)
+
+
+def _root(variable: str, *, xdg: str, home: str, mac: str, windows: str) -> Path:
+    given = os.environ.get(variable, "").strip()
+    try:
+        if given:
+            return Path(given).expanduser().absolute()
+        if sys.platform == "win32":
+            local = os.environ.get("LOCALAPPDATA")
+            return (Path(local) if local else Path.home() / "AppData" / "Local") / "metier" / windows
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / mac / "metier"
+        base = Path(os.environ.get(xdg, ""))
+        # The XDG rule: a relative path there is to be ignored.
+        return (base if base.is_absolute() else Path.home() / home) / "metier"
+    except RuntimeError as error:
+        raise LackingEnvironment(variable, "is not set and there is no home folder", "", f"Set {variable}.") from error
+
+
+def _made(folder: Path) -> Path:
+    try:
+        missing = not folder.exists()
+        folder.mkdir(mode=_OWNER_ONLY, parents=True, exist_ok=True)
+        if missing:
+            folder.chmod(_OWNER_ONLY)  # the umask may have widened or narrowed it
+    except OSError as error:
+        found = f"cannot be made ({error.strerror or error})"
+        fix = "Set METIER_CACHE or METIER_STATE to a folder that you may write."
+        raise LackingEnvironment(str(folder), found, "", fix) from error
+    return folder
+
+
+def _usage_of(folder: Path) -> CacheUsage:
+    sizes = [path.lstat().st_size for path in folder.rglob("*") if not path.is_dir()] if folder.is_dir() else []
+    return CacheUsage(files=len(sizes), bytes=sum(sizes))

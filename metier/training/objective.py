@@ -1,0 +1,158 @@
+"""What is learned: the loss of some examples, summed over their targets, and how they are cut into passes.
+
+The sum is divided by the weight of the whole optimiser step, known beforehand, so that micro-batches,
+padding and sharing do not change the gradient.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from metier.engine.features import PaddedBatch, padded_batches, pooled
+from metier.engine.forward import TreeRunner
+from metier.engine.tree import Ints, TokenSequence, TokenTree, cut_into_groups
+from metier.engine.trunk import TrunkCache
+from metier.errors import DataError
+
+
+@dataclass(frozen=True)
+class Part:
+    """A micro-batch that was run: its summed loss and what it cost."""
+
+    loss: Tensor
+    """Weighted sum over targets; backward may be called on it."""
+    computed: int
+    """Tokens computed."""
+    logical: int
+    """Tokens that the same examples have without sharing, padding left out."""
+
+
+class Objective(Protocol):
+    """Examples and their loss."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+
+    def weight(self, numbers: Sequence[int]) -> float:
+        """Summed weight of all targets of some examples."""
+
+    def targets(self, numbers: Sequence[int]) -> int:
+        """Number of targets of some examples."""
+
+    def parts(self, numbers: Sequence[int], budget: int) -> Iterator[Part]:
+        """Run some examples in micro-batches of at most `budget` tokens."""
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageObjective:
+    """Answers as tokens: cross-entropy at every answer token, end of turn included."""
+
+    runner: TreeRunner
+    sequences: Sequence[TokenSequence]
+    weights: Sequence[float]
+    """Weight of each example's tokens."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self.sequences)
+
+    def weight(self, numbers: Sequence[int]) -> float:
+        """Summed weight of the answer tokens."""
+        return sum(self.weights[number] * int(self.sequences[number].targets.sum()) for number in numbers)
+
+    def targets(self, numbers: Sequence[int]) -> int:
+        """Number of answer tokens."""
+        return sum(int(self.sequences[number].targets.sum()) for number in numbers)
+
+    def parts(self, numbers: Sequence[int], budget: int) -> Iterator[Part]:
+        """Run examples as token trees; those that share a prefix go together."""
+        chosen = [self.sequences[number] for number in numbers]
+        for group in cut_into_groups(chosen, budget):
+            sequences = [chosen[number] for number in group]
+            weights = np.array([self.weights[numbers[number]] for number in group], dtype=np.float32)
+            tree = TokenTree.build(sequences)
+            logits = self.runner.logits(tree, sequences)
+            wanted = torch.from_numpy(tree.target_ids).to(logits.device)
+            losses = nn.functional.cross_entropy(logits, wanted, reduction="none")
+            scale = torch.from_numpy(weights[tree.target_sequences]).to(logits.device)
+            yield Part((losses * scale).sum(), len(tree), tree.logical_tokens)
+
+
+@dataclass(frozen=True, eq=False)
+class HeadObjective:
+    """Answers as classes: cross-entropy of a linear head on pooled features."""
+
+    network: PreTrainedModel
+    kind: str
+    """`encoder` or `decoder`: how features are pooled."""
+    head: nn.Linear
+    texts: Sequence[Ints]
+    classes: Sequence[int]
+    weights: Sequence[float]
+    autocast: bool = False
+    trunk: TrunkCache | None = None
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self.texts)
+
+    def weight(self, numbers: Sequence[int]) -> float:
+        """Summed weight of the examples."""
+        return sum(self.weights[number] for number in numbers)
+
+    def targets(self, numbers: Sequence[int]) -> int:
+        """One target an example."""
+        return len(numbers)
+
+    def parts(self, numbers: Sequence[int], budget: int) -> Iterator[Part]:
+        """Run examples in length-sorted padded batches."""
+        texts = [self.texts[number] for number in numbers]
+        device = self.network.device
+        for batch in padded_batches(texts, budget):
+            chosen = [numbers[number] for number in batch.numbers]
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.autocast):
+                features = pooled(self.network, batch, self.kind, stored_states(self.trunk, texts, batch))
+            scores = self.head(features)
+            gold = torch.tensor([self.classes[number] for number in chosen], device=device)
+            losses = nn.functional.cross_entropy(scores, gold, reduction="none")
+            scale = torch.tensor([self.weights[number] for number in chosen], device=device)
+            real = int(batch.mask.sum())
+            yield Part((losses * scale).sum(), batch.ids.numel(), real)
+
+
+def stored_states(trunk: TrunkCache | None, texts: Sequence[Ints], batch: PaddedBatch) -> tuple[int, Tensor] | None:
+    """Depth and padded boundary states of a batch of whole texts, shape (B, L, hidden); None without a trunk."""
+    if trunk is None:
+        return None
+    rows = [trunk.sequence_states(texts[number]) for number in batch.numbers]
+    return trunk.identity.depth, nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+
+def class_weights(choice: str | dict[str, float], labels: Sequence[str]) -> list[float]:
+    """Weight of each example's loss.
+
+    Args:
+        choice: `none`, `balanced` (N / (classes * count), as scikit-learn), or a weight by label.
+        labels: Gold label of each example.
+
+    Raises:
+        DataError: a label that is in the data has no weight.
+    """
+    if choice == "none":
+        return [1.0] * len(labels)
+    if choice == "balanced":
+        counts = Counter(labels)
+        return [len(labels) / (len(counts) * counts[label]) for label in labels]
+    assert isinstance(choice, dict)
+    missing = sorted(set(labels) - set(choice))
+    if missing:
+        raise DataError("training.class_weights", f"has no weight for {', '.join(map(repr, missing))}", "one a label")
+    return [choice[label] for label in labels]

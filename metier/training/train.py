@@ -1,0 +1,241 @@
+"""The door to training: from an objective to a model that has learned, with validation, resume and history."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from metier.device import derive_seed, seeded
+from metier.errors import InterruptedRun, TrainingError
+from metier.events import Notice, Observer, StepEnded, Validated, tell
+from metier.model.adapt import AdaptedModel, check_gradients
+from metier.recipe.sections import TrainingSection
+from metier.training.checkpoint import (
+    Progressed,
+    checkpoints,
+    load_checkpoint,
+    load_weights,
+    prune_checkpoints,
+    save_checkpoint,
+)
+from metier.training.history import History, StepRow, ValidationRow
+from metier.training.interrupt import noted_interrupts
+from metier.training.objective import Objective
+from metier.training.sampler import Sampler
+from metier.training.schedule import DEFAULT_LEARNING_RATES, learning_rate_at
+
+Validate = Callable[[], Mapping[str, float]]
+"""Metric names and values; the first is maximised, `loss` (minimised) decides between equals."""
+
+
+@dataclass(eq=False)
+class _Loop:
+    """One training under way."""
+
+    section: TrainingSection
+    model: AdaptedModel
+    objective: Objective
+    sampler: Sampler
+    seed: int
+    folder: Path
+    validate: Validate | None
+    observers: Sequence[Observer]
+    optimizer: torch.optim.Optimizer
+    peak: float
+    progress: Progressed
+
+    def run(self) -> None:
+        """Go on until the steps are done or validation no longer improves.
+
+        Raises:
+            InterruptedRun: somebody asked to stop; a checkpoint was written.
+        """
+        started, before = time.perf_counter(), self.progress.seconds
+        with noted_interrupts() as interrupt:
+            while not self.progress.stopped:
+                self._step()
+                self.progress = replace(self.progress, seconds=before + time.perf_counter() - started)
+                self._after_step()
+                if interrupt.requested:
+                    self._save()
+                    raise InterruptedRun(
+                        "training", f"interrupted after step {self.progress.step} of {self.sampler.steps}", "",
+                        "Everything is saved; run the same command with --resume to go on.",
+                    )  # fmt: skip
+
+    def _step(self) -> None:
+        """One optimiser step over the examples that the sampler draws."""
+        step, started = self.progress.step, time.perf_counter()
+        numbers = self.sampler.draw(step)
+        total = self.objective.weight(numbers)
+        loss, computed, logical = 0.0, 0, 0
+        self.optimizer.zero_grad(set_to_none=True)
+        dropout = self.model.section.lora_dropout > 0
+        with seeded(derive_seed(self.seed, "step", step)) if dropout else nullcontext():
+            for part in self.objective.parts(numbers, self.section.tokens_per_microbatch):
+                (part.loss / total).backward()  # type: ignore[no-untyped-call]
+                loss += float(part.loss.detach()) / total
+                computed, logical = computed + part.computed, logical + part.logical
+        if step == 0:
+            check_gradients(self.model)
+        norm = self._clip(loss)
+        rate = learning_rate_at(step, self.sampler.steps, self.section, self.peak)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        seconds = time.perf_counter() - started
+        targets = self.objective.targets(numbers)
+        row = StepRow(
+            step=step + 1, epoch=self.sampler.epoch_at(step + 1), loss=loss, learning_rate=rate, grad_norm=norm,
+            tokens=targets, seconds=seconds,
+        )  # fmt: skip
+        keep = (step + 1) % self.section.log_steps == 0
+        self.progress = replace(
+            self.progress,
+            step=step + 1,
+            steps=(*self.progress.steps, row) if keep else self.progress.steps,
+            tokens_computed=self.progress.tokens_computed + computed,
+            tokens_logical=self.progress.tokens_logical + logical,
+        )
+        event = StepEnded(
+            step=row.step, total=self.sampler.steps, epoch=row.epoch, loss=loss, learning_rate=rate, grad_norm=norm,
+            tokens=targets, seconds=seconds,
+        )  # fmt: skip
+        tell(self.observers, event)
+
+    def _clip(self, loss: float) -> float:
+        """Clip the gradient; returns its norm before clipping.
+
+        Raises:
+            TrainingError: loss or gradient is not finite; nothing was updated.
+        """
+        limit = self.section.max_grad_norm or math.inf
+        norm = float(torch.nn.utils.clip_grad_norm_(list(self.model.trainable().values()), limit))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise TrainingError(
+                f"training step {self.progress.step + 1}", f"loss {loss}, gradient norm {norm}", "finite numbers",
+                f"Lower training.learning_rate (now {self.peak:g}) or set hardware.dtype: float32; "
+                "the last checkpoint is from before this step.",
+            )  # fmt: skip
+        return norm
+
+    def _after_step(self) -> None:
+        """Validate, save and decide whether to go on."""
+        step, last = self.progress.step, self.progress.step >= self.sampler.steps
+        every = self.section.eval_steps or self.sampler.steps_per_epoch
+        due = self.validate is not None and (step % every == 0 or last)
+        if due:
+            self._validate()
+        if last:
+            self.progress = replace(self.progress, stopped="finished")
+        patience = self.section.early_stopping_patience
+        if due and patience is not None and self.progress.waited >= patience and not last:
+            self.progress = replace(self.progress, stopped="early stopping")
+        save_due = self.section.save_steps is not None and step % self.section.save_steps == 0
+        if due or save_due or self.progress.stopped:
+            self._save()
+
+    def _validate(self) -> None:
+        assert self.validate is not None
+        metrics = dict(self.validate())
+        first = next(iter(metrics.values()))
+        score = (first, -metrics["loss"]) if "loss" in metrics else (first,)
+        best = self.progress.best_score is None or score > tuple(self.progress.best_score)
+        step = self.progress.step
+        row = ValidationRow(step=step, epoch=self.sampler.epoch_at(step), metrics=metrics, best=best)
+        self.progress = replace(
+            self.progress,
+            validations=(*self.progress.validations, row),
+            best_score=score if best else self.progress.best_score,
+            best_step=step if best else self.progress.best_step,
+            waited=0 if best else self.progress.waited + 1,
+        )
+        tell(self.observers, Validated(step=step, metrics=metrics, best=best))
+
+    def _save(self) -> None:
+        save_checkpoint(self.folder, self.progress, self.model.state(), self.optimizer)
+        prune_checkpoints(self.folder, self.section.save_total_limit, self.progress.best_step)
+
+
+def train_model(
+    section: TrainingSection,
+    model: AdaptedModel,
+    objective: Objective,
+    *,
+    seed: int,
+    folder: Path,
+    validate: Validate | None = None,
+    observers: Sequence[Observer] = (),
+) -> History:
+    """Make `model` learn `objective`; afterwards it carries the best validated weights.
+
+    Training goes on from the newest whole checkpoint in `folder`, with the same result as if it had
+    never stopped.
+
+    Args:
+        section: How to train.
+        model: What learns; changed in place.
+        objective: The examples and their loss.
+        seed: Order of examples and dropout are functions of it.
+        folder: Where checkpoints are.
+        validate: Called every so often; without it the last weights are kept.
+        observers: Told about steps and validations.
+
+    Raises:
+        TrainingError: the loss is not finite.
+        InterruptedRun: stopped from outside; a checkpoint was written.
+    """
+    peak = section.learning_rate or DEFAULT_LEARNING_RATES[model.section.method]
+    sampler = Sampler.of(section, len(objective), derive_seed(seed, "sampler"))
+    optimizer = _make_optimizer(section, model, peak)
+    progress = _resume(model, optimizer, folder, observers)
+    _set_dropout(model)
+    loop = _Loop(section, model, objective, sampler, seed, folder, validate, observers, optimizer, peak, progress)
+    loop.run()
+    done = loop.progress
+    best = done.best_step or done.step
+    if best != done.step:
+        model.load_state(load_weights(folder / f"checkpoint-{best}"))
+    model.network.eval()
+    return History(
+        steps=done.steps, validations=done.validations, best_step=best, stopped=done.stopped, seconds=done.seconds,
+        examples=len(objective), tokens_computed=done.tokens_computed, tokens_logical=done.tokens_logical,
+    )  # fmt: skip
+
+
+def _make_optimizer(section: TrainingSection, model: AdaptedModel, peak: float) -> torch.optim.Optimizer:
+    """AdamW (arXiv 1711.05101); norms and biases, which have one dimension, do not decay."""
+    parameters = list(model.trainable().values())
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": section.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    betas = (section.adam_beta1, section.adam_beta2)
+    kept = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(kept, lr=peak, betas=betas, eps=section.adam_epsilon)
+
+
+def _resume(
+    model: AdaptedModel, optimizer: torch.optim.Optimizer, folder: Path, observers: Sequence[Observer]
+) -> Progressed:
+    found = checkpoints(folder)
+    if not found:
+        return Progressed()
+    progress, weights = load_checkpoint(found[-1], optimizer)
+    model.load_state(weights)
+    tell(observers, Notice(topic="resume", message=f"Training goes on after step {progress.step} ({found[-1].name})."))
+    return progress
+
+
+def _set_dropout(model: AdaptedModel) -> None:
+    """Only adapters drop out, and only when the recipe says so: the base runs as it does when it answers."""
+    model.network.eval()
+    for name, module in model.network.named_modules():
+        if ".lora_dropout" in name:
+            module.train(model.section.lora_dropout > 0)

@@ -1,0 +1,133 @@
+"""Rules across sections."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from metier.errors import RecipeError
+from metier.recipe.check import layers_wanted
+from metier.recipe.methods import OPTIONS_READ, options_without_effect
+from metier.recipe.sections import AdaptationSection, Recipe
+from metier.recipe.wording import choices, field_at
+
+Load = Callable[..., Recipe]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("adaptation: {method: head, head: false}", "adaptation.head .*: is false with `method: head`. Remove"),
+        ("adaptation: {method: freeze}", "adaptation.*: is freeze with `layers: all`, which freezes nothing"),
+        ("adaptation: {method: full, layers: top 2}", "adaptation.layers .*: has no effect with `method: full`. "
+         "Remove it, or choose `method: freeze` or `method: lora`"),
+        ("adaptation: {method: full, r: 16}", "adaptation.r .*: has no effect with `method: full`. .*`method: lora`"),
+        ("adaptation: {method: freeze, layers: top 2, use_dora: true}", "use_dora .*: has no effect with"),
+        ("adaptation: {layers: top 0}", "is 'top 0', wanted `all`, `top N` with N of 1 or more, or a list"),
+        ("adaptation: {layers: 4}", "is '4', .*Did you mean `top 4`"),
+        ("adaptation: {layers: last 3}", "Did you mean `top 3`"),
+        ("adaptation: {layers: []}", "adaptation.layers .*: names no layers"),
+        ("adaptation: {target_modules: []}", "adaptation.target_modules .*: is empty"),
+        ("data: {train: a, test: ./a}", "data.test .*: train and test are the same file"),
+        ("data: {train: a, test: x/../a}", "data.test .*: train and test are the same file"),
+        ("data: {train: a, validation: a}", "data.validation .*: train and validation are the same file"),
+        ("data: {train: a, validation: b, test: b}", "data.test .*: validation and test are the same file"),
+        ("data: {train: ''}", "data.train .*: is empty, wanted a file"),
+        ('data: {train: "a\\0b"}', "data.train .*: is no file name, wanted a file"),
+        ("data: {train: a, text: []}", "data.text .*: names no column"),
+        ("data: {train: a, text: '{a'}", "data.text .*: is no template"),
+        ("data: {train: a, text: '{}'}", "data.text .*: is no template, wanted column names in braces"),
+        ("data: {train: a, label: y, text: [x, y]}", "data.text .*: holds the label column 'y', wanted the input"),
+        ("data: {train: a, label: y, text: '{x} {y}'}", "holds the label column 'y'"),
+        ("data: {train: a, delimiter: '\\t'}", r'data.delimiter .*: is .*, wanted one character. Write "\\t" in'),
+        ("data: {train: a, labels: [x]}", "data.labels .*: names 1 label, wanted two or more"),
+        ("data: {train: a, labels: [x, y, x]}", "data.labels .*: has 'x' 2 times, wanted each once"),
+        ("data: {train: a, labels: [x, y], ignore_labels: [y]}", "keeps 'y', which `data.ignore_labels` rejects"),
+        ("evaluation: {systems: []}", "evaluation.systems .*: is empty, wanted at least one"),
+        ("evaluation: {systems: [tfidf, tfidf]}", "evaluation.systems .*: has 'tfidf' 2 times"),
+        ("evaluation: {scoring_rules: []}", "evaluation.scoring_rules .*: is empty"),
+        ("evaluation: {few_shot: {k: []}}", "evaluation.few_shot.k .*: is empty, .*Leave `few_shot` out"),
+        ("evaluation: {few_shot: {k: [4, 4]}}", "evaluation.few_shot.k .*: has '4' 2 times"),
+        ("gates: {minimum: {accuracy: 1}}", "gates.minimum.accuracy .*: is 1, wanted a number above 0"),
+        ("gates: {minimum: {accuracy: 0}}", "gates.minimum.accuracy .*: is 0, wanted a number above 0"),
+        ("gates: {verdict: not_worse}", "gates.verdict .*: is not_worse without a margin. Set `evaluation"),
+        ("training: {warmup_steps: 2.5}", "training.warmup_steps .*: is 2.5, wanted a whole number of steps"),
+        ("training: {warmup_steps: 10, max_steps: 10}", "is 10 of 10 steps, wanted fewer than `training.max_steps`"),
+        ("training: {class_weights: {a: 0}}", "training.class_weights.a .*: is 0, wanted a number above 0"),
+        ("prompt: {label_texts: {a: ' '}}", "prompt.label_texts.a .*: is empty, wanted the words"),
+        ("prompt: {label_texts: {a: x, b: x}}", "prompt.label_texts .*: has 'x' 2 times"),
+        ("prompt: {label_texts: {c: x}}\ndata: {train: a, labels: [a, b]}", "label_texts.c .*: is none of `data"),
+        ("training: {class_weights: {c: 1}}\ndata: {train: a, labels: [a, b]}", "class_weights.c .*wanted one of a"),
+    ],
+)  # fmt: skip
+def test_a_rule_is_broken(load: Load, text: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
+        load(text if "data:" in text else f"{text}\ndata: {{train: a}}")
+    assert len(caught.value.faults) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "adaptation: {method: head}",
+        "adaptation: {method: head, layers: all, head: true}",
+        "adaptation: {method: full, head: true}",
+        "adaptation: {method: freeze, layers: top 2}",
+        "adaptation: {method: lora, layers: ['*.11.*'], use_dora: true, target_modules: [q_proj]}",
+        "gates: {verdict: not_worse, minimum: {accuracy: 0.9}}\nevaluation: {not_worse_margin: 0.01}",
+        "training: {warmup_steps: 1, max_steps: 10, class_weights: {a: 2}}",
+        "data: {train: a, text: '{subject}: {body}', label: y, delimiter: \"\\t\"}",
+        "data: {train: a, labels: [0, 1], label_names: {0: '0'}}\nprompt: {label_texts: {0: no, 1: yes}}",
+    ],
+)
+def test_what_is_allowed(load: Load, text: str) -> None:
+    load(text if "data:" in text else f"{text}\ndata: {{train: a}}")
+
+
+def test_the_same_file_behind_a_link_and_a_variable(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.csv").write_text("")
+    monkeypatch.setenv("PLACE", str(tmp_path))
+    with pytest.raises(RecipeError, match="train and test are the same file"):
+        load("data: {train: a.csv, test: '${PLACE}/a.csv'}")
+    try:
+        (tmp_path / "b.csv").symlink_to("a.csv")
+    except OSError:
+        pytest.skip("links are refused here")
+    with pytest.raises(RecipeError, match="train and test are the same file"):
+        load("data: {train: a.csv, test: b.csv}")
+
+
+def test_what_is_wrong_by_itself_does_not_hide_the_rules(load: Load) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load("data: {train: a, test: a, nonsense: 1}\nadaptation: {method: head, r: x, head: false}\nseed: x")
+    assert [fault.where for fault in caught.value.faults] == [
+        "data.nonsense (line 1)",
+        "data.test (line 1)",
+        "adaptation.r (line 2)",
+        "adaptation.head (line 2)",
+        "seed (line 3)",
+    ]
+
+
+@pytest.mark.parametrize(("text", "top"), [("all", None), ("top 1", 1), (" top  12 ", 12)])
+def test_layers_are_read(text: str, top: int | None) -> None:
+    assert layers_wanted(text) == top
+
+
+@pytest.mark.parametrize("text", ["", "top", "top 0", "top -1", "10", "top ten"])
+def test_other_layers_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        layers_wanted(text)
+
+
+def test_every_method_has_a_row_and_every_option_a_reader() -> None:
+    methods = choices(field_at(("adaptation", "method"))[1])
+    assert set(OPTIONS_READ) == set(methods)
+    options = set(AdaptationSection.model_fields) - {"method"}
+    assert set().union(*OPTIONS_READ.values()) == options
+    assert set(options_without_effect("lora")) == set()

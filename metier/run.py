@@ -35,8 +35,10 @@ from metier.report.summary import RunSummary
 from metier.report.write import write_report
 from metier.store.event_log import EventLog
 from metier.store.fingerprint import file_sha256, fingerprint
+from metier.store.locks import alone_in
 from metier.store.run_folder import (
     RunFolder,
+    RunState,
     claim_run_folder,
     default_run_path,
     finish_run,
@@ -95,7 +97,21 @@ def run_recipe(
     candidates = resolve_candidates(recipe)
     locate_files(recipe.data)  # a wrong path is told before a folder is made
     folder = RunFolder(path)
-    state = claim_run_folder(path, recipe_hash=identity, recipe_text=dump_recipe(recipe), resume=resume)
+    with alone_in(path):
+        state = claim_run_folder(path, recipe_hash=identity, recipe_text=dump_recipe(recipe), resume=resume)
+        return _go_through(recipe, candidates, folder, state, until=until, observers=observers)
+
+
+def _go_through(
+    recipe: Recipe,
+    candidates: dict[str, Recipe],
+    folder: RunFolder,
+    state: RunState,
+    *,
+    until: str | None,
+    observers: Sequence[Observer],
+) -> RunResult:
+    """The stages in order, in a folder that is ours."""
     if state.complete:
         summary = gather_summary(folder)
         return RunResult(folder=folder, exit_code=state.exit_code or DONE, reused=True, summary=summary)
@@ -113,8 +129,8 @@ def run_recipe(
     attempts = [_attempt(shop, name, number) for number, name in enumerate(candidates, start=1)]
     if until == "train":
         return RunResult(folder=folder, exit_code=DONE, reused=False, summary=None)
-    comparison = _test(shop, attempts, identity)
-    summary = _report(shop, attempts, identity)
+    comparison = _test(shop, attempts, state.recipe_hash)
+    summary = _report(shop, attempts, state.recipe_hash)
     exit_code = DONE if all(gate.passed for gate in comparison.gates) else GATE_FAILED
     finish_run(folder, exit_code)
     return RunResult(folder=folder, exit_code=exit_code, reused=False, summary=summary)
@@ -173,12 +189,15 @@ def _report(shop: Workshop, attempts: list[Attempt], identity: str) -> RunSummar
 
 def _attempt(shop: Workshop, name: str, number: int) -> Attempt:
     """One candidate's attempt: read back, taken from the cache, or trained."""
+    from metier.model.base import weights_fingerprint
     from metier.stages.attempt import read_attempt, run_attempt
 
     recipe = shop.candidates[name]
     read = ("seed", "model", "prompt", "adaptation", "training", "evaluation", "hardware")
     fields = {field: recipe.model_dump(mode="json")[field] for field in read}
-    key = fingerprint([STAGE_VERSION, "attempt", fields, recipe.data.too_long, shop.data.card.fingerprint])
+    # The name alone would not do: other weights may lie in the same folder, or under the same hub branch, by now.
+    weights = weights_fingerprint(recipe.model, shop.observers)
+    key = fingerprint([STAGE_VERSION, "attempt", fields, weights, recipe.data.too_long, shop.data.card.fingerprint])
     place = shop.folder.attempt(number).path
     _reuse(shop.folder, f"attempt {name}", key, place, shop.observers, lambda: run_attempt(shop, name, recipe, number))
     return read_attempt(shop, name, recipe, number)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import socket
 import tempfile
@@ -107,3 +109,40 @@ def real_data() -> Iterator[Callable[[str], Path]]:
         return path
 
     yield find
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`tiny_model(kind, **changes)`: the folder of a tiny random model; changes go to its config.
+
+    Kinds are the rows of `SIZES` in `tiny_models.py`. The same arguments give the same folder: copy it
+    before changing anything in it.
+    """
+    spec = importlib.util.spec_from_file_location("tiny_models", ROOT / "tests" / "tiny_models.py")
+    assert spec is not None and spec.loader is not None
+    models = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(models)
+    made: dict[str, Path] = {}
+
+    def make(kind: str, **changes: Any) -> Path:
+        key = json.dumps([kind, changes], sort_keys=True)
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp(f"tiny-{kind}")
+            models.save_tiny_model(kind, changes, made[key])
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tiny_model: Callable[..., Path]) -> Callable[..., Any]:
+    """`tiny_base(kind, dtype="float32", **changes)`: the same as a `BaseModel`, its weights read anew."""
+    from metier.device import Hardware
+    from metier.model.base import load_base_model
+    from metier.recipe.sections import ModelSection
+
+    def load(kind: str, dtype: str = "float32", **changes: Any) -> Any:
+        hardware = Hardware(device="cpu", dtype=dtype, threads=1, reason="a test")
+        return load_base_model(ModelSection(name=str(tiny_model(kind, **changes))), hardware)
+
+    return load

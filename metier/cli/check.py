@@ -6,13 +6,19 @@ Recipe, data, what is trained, hardware, plan, and whether training can pay.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from metier.cli.output import show
+from metier.cli.output import show, write_json_object
 from metier.cli.run import AsJson, Settings
+
+if TYPE_CHECKING:
+    from metier.data.records import Choice
+    from metier.planning.results import PayingJudgement
+    from metier.recipe.sections import Recipe
 
 
 def check(
@@ -25,7 +31,11 @@ def check(
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> int:
-    """Say everything that can be known without training."""
+    """Say everything that can be known without training.
+
+    What is in the data, what is trained token by token, memory and time, and whether training can pay.
+    Writes no run folder and leaves the test set sealed.
+    """
     from metier.errors import DONE, ArgumentError
 
     if schema:
@@ -43,4 +53,25 @@ def check(
 
         show(dump_recipe(loaded).rstrip("\n"))
         return DONE
-    return DONE
+    return _check(loaded, as_json=as_json)
+
+
+def _check(recipe: Recipe, *, as_json: bool) -> int:
+    """Check, draw, and end with 2 when the recipe cannot work."""
+    from metier.cli.check_text import draw
+    from metier.cli.progress import watching
+    from metier.errors import DONE, UserError
+    from metier.evaluation.paying import can_training_pay
+    from metier.planning.check import check_recipe
+    from metier.store.values import to_plain
+
+    def pay(train: Sequence[Choice], test_size: int) -> PayingJudgement:
+        return can_training_pay(train, test_size, recipe.evaluation, recipe.seed)
+
+    with watching() as observer:
+        report = check_recipe(recipe, pay=pay, observers=(observer,))
+    if as_json:
+        write_json_object("check", {**to_plain(report), "faults": list(report.faults)})
+    else:
+        draw(report)
+    return UserError.exit_code if report.faults else DONE

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from metier.cli.output import say, show, write_json_object
 from metier.cli.run import AsJson
+
+if TYPE_CHECKING:
+    from metier.evaluation.results import Answer
+    from metier.serving.results import Prediction
+
+RUNNERS_UP = 3
 
 
 def predict(
@@ -17,52 +23,86 @@ def predict(
         Path | None, typer.Argument(metavar="IN", help="A data file with the same text columns.", show_default=False)
     ] = None,
     target: Annotated[
-        Path | None, typer.Argument(metavar="OUT", help="Where the answers go; never overwritten.", show_default=False)
+        Path | None,
+        typer.Argument(
+            metavar="OUT", help="Where the answers go (csv, tsv, jsonl or parquet); never overwritten.",
+            show_default=False,
+        ),
     ] = None,
     *,
     text: Annotated[str | None, typer.Option("--text", help="Answer this one text.", show_default=False)] = None,
+    text_column: Annotated[
+        str | None,
+        typer.Option("--text-column", metavar="NAME", help="Column of the text, if not as in training.",
+                     show_default=False),
+    ] = None,
     as_json: AsJson = False,
-) -> int:
-    """Answer every row of a file, or one text."""
+) -> int:  # fmt: skip
+    """Answer every row of a file, or one text.
+
+    OUT has all rows and columns of IN, in order, and the columns answer, probability and reason. When it
+    is interrupted, the same command goes on where it stopped.
+    """
+    from metier.cli.progress import watching
     from metier.errors import DONE, ArgumentError
-    from metier.store.run_folder import find_run
 
     if (text is None) == (source is None) or (source is None) != (target is None):
         raise ArgumentError("metier predict", "what to answer is not clear", "IN and OUT, or --text",
                             "Write: metier predict RUN IN OUT, or: metier predict RUN --text \"…\"")  # fmt: skip
-    if target is not None and target.exists():
-        raise ArgumentError(str(target), "exists already, and metier never overwrites answers", "",
-                            "Choose another name.")  # fmt: skip
-    folder = find_run(run)
-    if text is not None:
-        return _answer_one(folder.path, text, as_json=as_json)
-    assert source is not None and target is not None  # said above
-    from metier.cli.progress import watching
-    from metier.serving.predict import predict_file
+    if text is not None and not text.strip():
+        raise ArgumentError("--text", "is empty", "a text to answer")
+    from metier.serving.predict import load_run, predict_file, refuse_output
 
+    if target is not None:
+        refuse_output(target)  # before the model is loaded
     with watching() as observer:
-        predict_file(folder.path, source, target, observers=(observer,))
-    if as_json:
-        write_json_object("prediction", {"input": str(source), "output": str(target)})
+        specialist = load_run(run, (observer,))
+        if source is not None and target is not None:
+            done = predict_file(specialist, source, target, text_column=text_column, observers=(observer,))
+        else:
+            answer = next(specialist.answer([text or ""]))
+    if source is None:
+        _show_answer(answer, as_json=as_json)
     else:
-        say(f"answers are in {target}")
+        _show_prediction(done, source, as_json=as_json)
     return DONE
 
 
-def _answer_one(run: Path, text: str, *, as_json: bool) -> int:
+def _show_prediction(done: Prediction, source: Path, *, as_json: bool) -> None:
+    from metier.report import formats
+    from metier.store.values import to_plain
+
+    if as_json:
+        write_json_object("prediction", {"input": str(source), **to_plain(done)})
+        return
+    show(f"Answered {done.answered:,} of {formats.counted(done.rows, 'row')}: {done.output}")
+    for reason, count in done.unanswered.items():
+        say(f"  no answer for {formats.counted(count, 'row')}: {reason}")
+    if done.cut:
+        say(f"  {formats.counted(done.cut, 'text')} too long for the model: answered by a part, reason `cut`")
+
+
+def _show_answer(answer: Answer, *, as_json: bool) -> None:
+    """The label first, alone on its line of standard output; how sure, and what else it could be, below."""
     import math
 
-    from metier.errors import DONE
-    from metier.serving.predict import load_run
+    from metier.cli.tables import aligned
 
-    answer = next(iter(load_run(run).answer([text])))
-    logprobs = answer.label_logprobs or {}
-    chances = {label: math.exp(value) for label, value in sorted(logprobs.items(), key=lambda pair: -pair[1])}
+    ranked = sorted((answer.label_logprobs or {}).items(), key=lambda pair: -pair[1])
+    chances = {label: math.exp(value) for label, value in ranked}
     if as_json:
-        content = {"label": answer.label, "probabilities": chances or None, "reason": answer.reason}
-        write_json_object("answer", content)
-        return DONE
-    show(answer.label if answer.label is not None else f"(no answer: {answer.reason})")
-    for label, chance in list(chances.items())[:3]:
-        say(f"  {chance:6.1%}  {label}")
-    return DONE
+        write_json_object("answer", {
+            "label": answer.label, "probability": chances.get(answer.label or ""), "probabilities": chances or None,
+            "reason": answer.reason,
+        })  # fmt: skip
+        return
+    if answer.label is None:
+        show(f"(no answer: {answer.reason})")
+        return
+    show(answer.label)
+    shown = list(chances.items())[: RUNNERS_UP + 1]
+    if shown:
+        say("")
+        say(aligned(("Probability", "Label"), [(f"{chance:.1%}", label) for label, chance in shown]))
+    if answer.reason is not None:
+        say(f"\nnote: {answer.reason}")

@@ -88,7 +88,7 @@ class TerminalView:
 
     def _move(self, label: str, done: int, total: int, text: str) -> None:
         if label not in self._tasks:
-            self._tasks[label] = self._bars.add_task(label, total=total)
+            self._tasks[label] = self._bars.add_task(label, total=total, text=text)
         self._bars.update(self._tasks[label], completed=done, total=total, text=text)
         if done >= total:
             self._bars.remove_task(self._tasks.pop(label))

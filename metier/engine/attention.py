@@ -22,9 +22,11 @@ from metier.engine.tree import TokenTree
 NAME = "metier_tree"
 BLOCK = 192
 """Queries of a block: small enough that siblings waste little, large enough for a good matrix product."""
+UNKNOWN_TO_TREES = ("softcap", "s_aux", "position_bias", "head_mask")
+"""Options that change attention scores in a way that is not followed here."""
 
 
-class TreeUnsupported(Exception):
+class TreeUnsupportedError(Exception):
     """This family's attention does something that the tree does not follow; the plain path is used."""
 
 
@@ -103,11 +105,12 @@ def tree_attention(
         Attention output of shape (1, T, H, D), and no weights.
 
     Raises:
-        TreeUnsupported: no layout reached this layer, or the family caps its attention scores.
+        TreeUnsupportedError: no layout reached this layer, or the family does more to its scores than scale them.
     """
     layout = options.get("tree_layout")
-    if layout is None or options.get("softcap") is not None or attention_mask is not None:
-        raise TreeUnsupported(type(module).__name__)
+    changed = any(options.get(name) is not None for name in UNKNOWN_TO_TREES)
+    if layout is None or changed or attention_mask is not None:
+        raise TreeUnsupportedError(type(module).__name__)
     repeats = query.shape[1] // key.shape[1]
     outputs = []
     for number, block in enumerate(layout.blocks):

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -85,9 +85,11 @@ def pooled(network: PreTrainedModel, batch: PaddedBatch, kind: str, trunk: tuple
     states = states.float()
     if kind == "encoder":
         weights = mask[:, :, None].float()
-        return (states * weights).sum(1) / weights.sum(1)
+        mean: Tensor = (states * weights).sum(1) / weights.sum(1)
+        return mean
     last = mask.sum(1) - 1
-    return states[torch.arange(len(last), device=device), last]
+    ends: Tensor = states[torch.arange(len(last), device=device), last]
+    return ends
 
 
 @dataclass(eq=False)
@@ -109,7 +111,12 @@ class FeatureStore:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for path in sorted(self.folder.glob("*.safetensors")):
             try:
-                self._known.update(load_file(path))
+                data = path.read_bytes()
+                if _name(data) != path.name:
+                    raise ValueError("checksum")
+                self._known.update(load(data))
+            except FileNotFoundError:  # purged by another process
+                continue
             except (SafetensorError, ValueError):
                 message = f"{path.name}: damaged entry of the feature cache, removed; it will be computed again."
                 tell(self.observers, Notice(topic="cache", message=message))
@@ -128,6 +135,11 @@ class FeatureStore:
             tell(self.observers, Progress(label=label, done=len(fresh), total=len(todo)))
         if fresh:
             data = save({name: np.ascontiguousarray(row) for name, row in sorted(fresh.items())})
-            write_bytes(self.folder / f"{hashlib.sha256(data).hexdigest()[:24]}.safetensors", data)
+            write_bytes(self.folder / _name(data), data)
             self._known.update(fresh)
         return np.stack([self._known[key] for key in keys])
+
+
+def _name(data: bytes) -> str:
+    """Name of a file with this content: its own checksum."""
+    return f"{hashlib.sha256(data).hexdigest()[:24]}.safetensors"

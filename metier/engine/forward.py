@@ -8,6 +8,7 @@ on, with one notice.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +17,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from metier.engine.attention import TreeLayout, TreeUnsupported, attend_to_trees
+from metier.engine.attention import TreeLayout, TreeUnsupportedError, attend_to_trees
 from metier.engine.network import stored_trunk
-from metier.engine.tree import Ints, TokenSequence, TokenTree
+from metier.engine.tree import Ints, TokenSequence, TokenTree, with_sibling
 from metier.engine.trunk import TrunkCache
 from metier.events import Notice, Observer, tell
 
@@ -69,7 +70,7 @@ class TreeRunner:
             Float32, shape (M, vocabulary). Equal (node, prefix) pairs are computed once and gathered.
         """
         if not self.checked:
-            self._check(tree, sequences, prefix)
+            self._check(sequences)
         if self.plain:
             with self._cast():
                 return plain_logits(self.network, sequences)
@@ -78,10 +79,7 @@ class TreeRunner:
     def probe(self, sequences: Sequence[TokenSequence]) -> bool:
         """Whether this family fits the tree, found out on a few of `sequences`; said once when it does not."""
         if not self.checked:
-            some = list(sequences[:PROBE_SEQUENCES])
-            trunk, self.trunk = self.trunk, None  # nothing may be stored yet
-            self._check(TokenTree.build(some), some, None)
-            self.trunk = None if self.plain else trunk
+            self._check(sequences)
         return not self.plain
 
     def prefill(self, ids: Ints) -> Prefix | None:
@@ -95,8 +93,9 @@ class TreeRunner:
             self._run(tree, [sequence], None, {"past_key_values": cache, "use_cache": True, "logits_to_keep": 1})
         kept = []
         for number, layer in enumerate(cache.layers):
-            if layer.keys is not None and layer.keys.numel():
-                kept.append((number, layer.keys, layer.values))
+            keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
+            if keys is not None and values is not None and keys.numel():  # none below a stored trunk
+                kept.append((number, keys, values))
         return Prefix(ids, tuple(kept))
 
     def _tree_logits(self, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None) -> Tensor:
@@ -120,29 +119,35 @@ class TreeRunner:
             "tree_layout": TreeLayout.of(tree, length, device),
             **options,
         }
-        with attend_to_trees(self.network), self._cast():
-            if self.trunk is None:
-                return self.network(**inputs).logits  # type: ignore[no-any-return]
+        trunk: AbstractContextManager[None] = nullcontext()
+        if self.trunk is not None:
             states = self.trunk.states(tree, sequences, skip=length).to(device)
-            with stored_trunk(self.network, self.trunk.identity.depth, states[None]):
-                return self.network(**inputs).logits  # type: ignore[no-any-return]
+            trunk = stored_trunk(self.network, self.trunk.identity.depth, states[None])
+        with trunk, attend_to_trees(self.network), self._cast():
+            return self.network(**inputs).logits  # type: ignore[no-any-return]
 
-    def _check(self, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None) -> None:
-        """Compare the tree with plain runs of a few sequences; fall back to plain where they differ."""
+    def _check(self, sequences: Sequence[TokenSequence]) -> None:
+        """Compare the tree with plain runs of a few sequences; fall back to plain where they differ.
+
+        Without a branch every family would pass, so one is made. The trunk is left out: nothing may be
+        stored yet.
+        """
         self.checked = True
-        some = list(range(min(PROBE_SEQUENCES, len(sequences))))
+        some = with_sibling(sequences[:PROBE_SEQUENCES])
+        trunk, self.trunk = self.trunk, None
         with torch.no_grad(), self._cast():
-            reference = plain_logits(self.network, [sequences[number] for number in some])
+            reference = plain_logits(self.network, some)
             try:
-                mine = self._tree_logits(tree, sequences, prefix)
-            except (TreeUnsupported, TypeError) as fault:
+                mine = self._tree_logits(TokenTree.build(some), some, None)
+            except (TreeUnsupportedError, TypeError, ValueError) as fault:
                 self._fall_back(f"{type(fault).__name__}: {fault}")
                 return
-        kept = torch.from_numpy(np.flatnonzero(tree.target_sequences < len(some))).to(mine.device)
-        difference = float((mine[kept] - reference).abs().max()) if len(kept) else 0.0
+        difference = float((mine - reference).abs().max())
         dtype = torch.bfloat16 if self.autocast else self.network.dtype
         if not difference <= TOLERANCE[dtype]:
             self._fall_back(f"logits differ by {difference:.2g}")
+        else:
+            self.trunk = trunk
 
     def _cast(self) -> torch.autocast:
         return torch.autocast(self.network.device.type, torch.bfloat16, enabled=self.autocast)

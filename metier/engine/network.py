@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from metier.errors import ModelError
 from metier.model.blocks import blocks_of
 
 
-class _Boundary(Exception):
+class _BoundaryReachedError(Exception):
     """Carries the states that reach the boundary out of a forward pass that need not go on."""
 
     def __init__(self, states: Tensor) -> None:
@@ -30,26 +31,55 @@ class _Boundary(Exception):
 class _StoredStates(nn.Module):
     """Stands in for block 0: returns the stored boundary states whatever comes in."""
 
-    def __init__(self, block: nn.Module, states: Tensor) -> None:
+    def __init__(self, block: nn.Module, states: Tensor, outputs: int) -> None:
         super().__init__()
         _copy_marks(block, self)
-        self.states = states
+        self.states, self.outputs = states, outputs
 
-    def forward(self, *_args: Any, **_options: Any) -> Tensor:
+    def forward(self, *_args: Any, **_options: Any) -> Tensor | tuple[Tensor | None, ...]:
         """The stored states."""
-        return self.states
+        return _as_output(self.states, self.outputs)
 
 
 class _PassOn(nn.Module):
     """Stands in for a trunk block above block 0: gives back what it gets."""
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: nn.Module, outputs: int) -> None:
         super().__init__()
         _copy_marks(block, self)
+        self.outputs = outputs
 
-    def forward(self, hidden_states: Tensor, *_args: Any, **_options: Any) -> Tensor:
+    def forward(self, hidden_states: Tensor, *_args: Any, **_options: Any) -> Tensor | tuple[Tensor | None, ...]:
         """The states, untouched."""
-        return hidden_states
+        return _as_output(hidden_states, self.outputs)
+
+
+def _as_output(states: Tensor, outputs: int) -> Tensor | tuple[Tensor | None, ...]:
+    """States as a block of this family returns them: alone, or first in a tuple of `outputs` values."""
+    return (states, *[None] * (outputs - 1)) if outputs else states
+
+
+_OUTPUTS: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+
+
+def _block_outputs(network: PreTrainedModel) -> int:
+    """How many values a block returns as a tuple; 0 when it returns its states alone. Found out by one token."""
+    if network not in _OUTPUTS:
+
+        def look(_module: nn.Module, _args: Any, output: Any) -> None:
+            _OUTPUTS[network] = len(output) if isinstance(output, tuple) else 0
+
+        handle = blocks_of(network).modules[0].register_forward_hook(look)
+        options = {"use_cache": False} if network.can_generate() else {}
+        attention = network.config._attn_implementation
+        try:
+            network.set_attn_implementation("eager")  # a tree may be in force, and one token is none
+            with torch.no_grad():
+                network.base_model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=network.device), **options)
+        finally:
+            handle.remove()
+            network.set_attn_implementation(attention)
+    return _OUTPUTS[network]
 
 
 def _copy_marks(block: nn.Module, stand_in: nn.Module) -> None:
@@ -63,9 +93,10 @@ def _copy_marks(block: nn.Module, stand_in: nn.Module) -> None:
 def stored_trunk(network: PreTrainedModel, depth: int, states: Tensor) -> Iterator[None]:
     """Inside, the lowest `depth` blocks are not computed: `states` (batch, tokens, hidden) leave them."""
     blocks = blocks_of(network).modules
+    outputs = _block_outputs(network)
     kept = list(blocks[:depth])
     for number, block in enumerate(kept):
-        blocks[number] = _StoredStates(block, states) if number == 0 else _PassOn(block)
+        blocks[number] = _StoredStates(block, states, outputs) if number == 0 else _PassOn(block, outputs)
     try:
         yield
     finally:
@@ -77,13 +108,13 @@ def boundary_states(network: PreTrainedModel, depth: int, **inputs: Any) -> Tens
     """What reaches block `depth`, shape (batch, tokens, hidden); blocks from there on are not computed."""
 
     def stop(_module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
-        raise _Boundary(args[0] if args else options["hidden_states"])
+        raise _BoundaryReachedError(args[0] if args else options["hidden_states"])
 
     handle = blocks_of(network).modules[depth].register_forward_pre_hook(stop, with_kwargs=True)
     try:
         with torch.no_grad():
             network.base_model(**inputs)
-    except _Boundary as reached:
+    except _BoundaryReachedError as reached:
         return reached.states
     finally:
         handle.remove()

@@ -107,6 +107,14 @@ class TokenTree:
         return before[self.ends[:node] > node]
 
 
+def with_sibling(sequences: Sequence[TokenSequence]) -> list[TokenSequence]:
+    """`sequences` and one more that leaves the first one half-way: a tree of them has a branch for sure."""
+    first = sequences[0]
+    half = max(1, len(first.inputs) // 2)
+    ids = np.concatenate([first.ids[:half], first.ids[half:][::-1]])
+    return [*sequences, TokenSequence(ids, first.targets)]
+
+
 def shared_length(left: Ints, right: Ints) -> int:
     """Length of the longest common prefix."""
     limit = min(len(left), len(right))

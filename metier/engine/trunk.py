@@ -26,9 +26,9 @@ from safetensors.torch import save
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from metier.engine.attention import TreeLayout, attend_to_trees
+from metier.engine.attention import TreeLayout, TreeUnsupportedError, attend_to_trees
 from metier.engine.network import boundary_states
-from metier.engine.tree import Ints, TokenSequence, TokenTree, cut_into_groups, shared_length
+from metier.engine.tree import Ints, TokenSequence, TokenTree, cut_into_groups, shared_length, with_sibling
 from metier.events import Notice, Observer, Progress, tell
 from metier.store.files import write_bytes
 
@@ -79,6 +79,8 @@ class TrunkCache:
     observers: Sequence[Observer] = ()
     _segments: dict[tuple[str, int], list[_Segment]] = field(default_factory=dict, init=False, repr=False)
     _chunks: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
+    _fits: bool | None = field(default=None, init=False, repr=False)
+    """Whether the family fits the tree; None until it was found out."""
 
     def __post_init__(self) -> None:
         """Open the folder and index every intact chunk."""
@@ -97,8 +99,9 @@ class TrunkCache:
         """
         known = [self._known(sequence.inputs) for sequence in sequences]
         hits = sum(known)
-        missing = [s for s, found in zip(sequences, known, strict=True) if found < len(s.inputs)]
-        groups = [[missing[number] for number in group] for group in cut_into_groups(missing, CHUNK_TOKENS)]
+        missing = {s.inputs.tobytes(): s for s, found in zip(sequences, known, strict=True) if found < len(s.inputs)}
+        todo = list(missing.values())
+        groups = [[todo[number] for number in group] for group in cut_into_groups(todo, CHUNK_TOKENS)]
         misses = 0
         for done, group in enumerate(groups):
             misses += self._add_chunk(network, group)
@@ -173,7 +176,7 @@ class TrunkCache:
     def _add_chunk(self, network: PreTrainedModel, group: Sequence[TokenSequence]) -> int:
         """Compute one chunk, write it, index it; returns the tokens that were new."""
         tree = TokenTree.build(group) if self.identity.causal else None
-        states = self._tree_states(network, tree) if tree else _text_states(network, self.identity.depth, group)
+        states = self._tree_states(network, tree, group) if tree else torch.cat(self._text_states(network, group))
         taken: set[int] = set()
         rows: list[Tensor] = []
         table: list[dict[str, Any]] = []
@@ -195,7 +198,42 @@ class TrunkCache:
         self._write(torch.cat(rows), np.concatenate(tokens), table)
         return sum(entry["length"] for entry in table)
 
-    def _tree_states(self, network: PreTrainedModel, tree: TokenTree) -> Tensor:
+    def _tree_states(self, network: PreTrainedModel, tree: TokenTree, group: Sequence[TokenSequence]) -> Tensor:
+        """Boundary states of all nodes: at once, or text by text where the family does not fit the tree."""
+        if self._fits is None:
+            self._fits = self._check(network, group)
+        if self._fits:
+            return self._shared_states(network, tree)
+        parts = self._text_states(network, group)
+        states = parts[0].new_empty(len(tree), parts[0].shape[1])
+        for path, part in zip(tree.paths, parts, strict=True):
+            states[torch.from_numpy(path).to(states.device)] = part
+        return states
+
+    def _check(self, network: PreTrainedModel, group: Sequence[TokenSequence]) -> bool:
+        """Whether states of a tree equal those of its texts alone, found out on a few; said when they do not."""
+        some = with_sibling(group[:2])
+        tree = TokenTree.build(some)
+        name = type(network).__name__
+        try:
+            together = self._shared_states(network, tree).float()
+        except (TreeUnsupportedError, TypeError, ValueError) as fault:
+            why = f"{type(fault).__name__}: {fault}"
+        else:
+            off = 0.0
+            for path, alone in zip(tree.paths, self._text_states(network, some), strict=True):
+                mine = together[torch.from_numpy(path).to(together.device)]
+                # Medians: a few hidden units of some families are a thousand times larger than the rest.
+                size = alone.float().abs().median(dim=1).values.clamp_min(1e-6)
+                off = max(off, float(((mine - alone.float()).abs().median(dim=1).values / size).max()))
+            if off <= (1e-3 if network.dtype == torch.float32 else 0.25):
+                return True
+            why = f"states differ by {off:.2g}"
+        message = f"The trunk of {name} is computed text by text, without shared prefixes: {why}."
+        tell(self.observers, Notice(topic="engine", message=message))
+        return False
+
+    def _shared_states(self, network: PreTrainedModel, tree: TokenTree) -> Tensor:
         device = network.device
         with attend_to_trees(network):
             states = boundary_states(
@@ -208,12 +246,21 @@ class TrunkCache:
             )
         return states[0]
 
+    def _text_states(self, network: PreTrainedModel, group: Sequence[TokenSequence]) -> list[Tensor]:
+        """Boundary states of whole texts, one text after the other, each of shape (L, hidden)."""
+        options = {"use_cache": False} if self.identity.causal else {}
+        parts = []
+        for sequence in group:
+            ids = torch.from_numpy(sequence.inputs)[None].to(network.device)
+            inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), **options}
+            parts.append(boundary_states(network, self.identity.depth, **inputs)[0])
+        return parts
+
     def _write(self, states: Tensor, tokens: Ints, table: list[dict[str, Any]]) -> None:
         payload = {"states": states.contiguous(), "tokens": torch.from_numpy(tokens.astype(np.int32))}
         about = {"segments": json.dumps(table), "sha256": _digest(states, tokens)}
         data = save(payload, metadata=about)
-        name = hashlib.sha256(f"{about['segments']}{about['sha256']}".encode()).hexdigest()[:24]
-        path = self.folder / f"{name}.safetensors"
+        path = self.folder / _name(about["segments"], about["sha256"])
         write_bytes(path, data)
         self._open(path)
 
@@ -223,9 +270,11 @@ class TrunkCache:
             with safe_open(path, framework="pt") as file:
                 about = file.metadata() or {}
                 states, tokens = file.get_tensor("states"), file.get_tensor("tokens").numpy().astype(np.int64)
-            if about.get("sha256") != _digest(states, tokens):
+            if path.name != _name(about["segments"], about["sha256"]) or about["sha256"] != _digest(states, tokens):
                 raise ValueError("checksum")
             table = json.loads(about["segments"])
+        except FileNotFoundError:  # another process found it damaged, or purged it
+            return
         except (SafetensorError, ValueError, KeyError):
             message = f"{path.name}: damaged entry of the trunk cache, removed; it will be computed again."
             tell(self.observers, Notice(topic="cache", message=message))
@@ -244,13 +293,9 @@ def _offset(group: Sequence[TokenSequence], number: int) -> int:
     return sum(len(sequence.inputs) for sequence in group[:number])
 
 
-def _text_states(network: PreTrainedModel, depth: int, group: Sequence[TokenSequence]) -> Tensor:
-    """Boundary states of whole texts through an encoder, one after the other, shape (tokens, hidden)."""
-    parts = []
-    for sequence in group:
-        ids = torch.from_numpy(sequence.inputs)[None].to(network.device)
-        parts.append(boundary_states(network, depth, input_ids=ids, attention_mask=torch.ones_like(ids))[0])
-    return torch.cat(parts)
+def _name(segments: str, digest: str) -> str:
+    """Name of a chunk: a checksum of its table and, through `digest`, of its content."""
+    return f"{hashlib.sha256(f'{segments}{digest}'.encode()).hexdigest()[:24]}.safetensors"
 
 
 def _digest(states: Tensor, tokens: Ints) -> str:

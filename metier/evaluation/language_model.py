@@ -22,7 +22,7 @@ from metier.evaluation.results import Answer
 from metier.evaluation.score_store import ScoreStore
 from metier.evaluation.scoring import ChosenRule, Floats, Rule, choose_rule, make_rule
 from metier.evaluation.systems import AnswerOptions, Material
-from metier.events import Observer, Progress, tell
+from metier.events import Event, Observer, Progress, tell
 from metier.model.encode import EncodedPrompt, Encoder
 from metier.model.prompt import PromptFormat
 
@@ -85,11 +85,11 @@ class LabelScorer:
         fresh: dict[int, Scored] = {}
         for start in range(0, len(todo), SLICE):
             some = todo[start : start + SLICE]
-            fresh |= dict(zip(some, self._compute([encoded[number] for number in some], answers), strict=True))
+            watch = _offset_observer(self.observers, self.name, start, len(todo))
+            fresh |= dict(zip(some, self._compute([encoded[number] for number in some], answers, watch), strict=True))
             for number in some:
                 if self.store:
                     self.store.keep(keys[number], fresh[number].sums, fresh[number].seconds)
-            tell(self.observers, Progress(label=self.name, done=start + len(some), total=len(todo)))
         return [
             fresh[number] if hit is None else Scored(hit[0], encoded[number].cut, hit[1], 0)
             for number, hit in enumerate(found)
@@ -99,19 +99,32 @@ class LabelScorer:
         """Sums of token log-probabilities of every label, shape (N, C)."""
         return np.stack([scored.sums for scored in self.score([as_input(record) for record in records])])
 
-    def _compute(self, encoded: Sequence[EncodedPrompt], answers: Sequence[Ints]) -> list[Scored]:
+    def _compute(self, encoded: Sequence[EncodedPrompt], answers: Sequence[Ints], watch: Observer) -> list[Scored]:
         started = time.perf_counter()
         prompts = [each.ids for each in encoded]
         store_label_trees(self.runner, prompts, answers, f"{self.name}: trunk")
-        sums, tokens = score_labels(self.runner, prompts, answers, budget=self.budget)
+        sums, tokens = score_labels(self.runner, prompts, answers, budget=self.budget, observers=(watch,))
         seconds, share = (time.perf_counter() - started) / len(prompts), tokens // len(prompts)
         return [Scored(row, each.cut, seconds, share) for row, each in zip(sums, encoded, strict=True)]
 
 
+def _offset_observer(observers: Sequence[Observer], label: str, start: int, total: int) -> Observer:
+    """Turns the progress of one slice into progress of the whole."""
+
+    def watch(event: Event, /) -> None:
+        if isinstance(event, Progress):
+            tell(observers, Progress(label=label, done=start + event.done, total=total))
+
+    return watch
+
+
 def store_label_trees(runner: TreeRunner, prompts: Sequence[Ints], answers: Sequence[Ints], title: str) -> None:
     """Make sure that the trunk cache holds the boundary states of every label under every prompt."""
-    if runner.trunk is not None:
-        runner.trunk.build(runner.network, label_sequences(prompts, answers), title)
+    if runner.trunk is None or not prompts:
+        return
+    sequences = label_sequences(prompts, answers)
+    if runner.probe(sequences[: len(answers)]) and runner.trunk is not None:
+        runner.trunk.build(runner.network, sequences, title)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from metier.device import derive_seed, seeded
 from metier.errors import ModelError
@@ -144,7 +145,7 @@ def adapt_model(
     head = _empty_head(base.hidden_size, len(labels), network.device) if wants_head else None
     model = AdaptedModel(base, section, plan, head, tuple(labels), autocast and bool(plan.weights))
     if plan.weights:
-        network.float()
+        network.float()  # type: ignore[no-untyped-call]
         chosen = set(plan.weights)
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name in chosen)
@@ -174,10 +175,11 @@ def _attach_lora(section: AdaptationSection, network: PreTrainedModel, plan: Lea
         use_dora=section.use_dora,
         use_rslora=section.use_rslora,
         bias="none",
+        fan_in_fan_out=all(isinstance(network.get_submodule(name), Conv1D) for name in plan.adapted),
         task_type="CAUSAL_LM" if network.can_generate() else None,
         **_lora_targets(network, plan),
     )
-    return get_peft_model(network, config)  # type: ignore[return-value]
+    return get_peft_model(network, config)
 
 
 def _lora_targets(network: PreTrainedModel, plan: LearningPlan) -> dict[str, Any]:

@@ -155,6 +155,19 @@ def load_base_model(section: ModelSection, hardware: Hardware, observers: Sequen
     )  # fmt: skip
 
 
+def weights_fingerprint(section: ModelSection, observers: Sequence[Observer] = ()) -> str:
+    """The hash of the weights that a recipe's model section leads to now, without loading them.
+
+    Args:
+        section: As `load_base_model` takes it.
+        observers: Told about downloads and conversions.
+
+    Raises:
+        ModelError: No such model.
+    """
+    return _resolve(section, observers).weights_sha256
+
+
 def _resolve(section: ModelSection, observers: Sequence[Observer]) -> _Place:
     name = section.name
     path = Path(name).expanduser()

@@ -32,5 +32,5 @@ def blocks_of(network: PreTrainedModel) -> Blocks:
             return Blocks(module, name)
     raise ModelError(
         "model", f"{type(network).__name__} has no list of {wanted} blocks", "a stack of transformer blocks",
-        "Use adaptation.layers: all with this architecture.",
+        "Use adaptation.method: full with layers: all, or head, with this architecture.",
     )  # fmt: skip

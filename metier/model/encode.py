@@ -128,6 +128,8 @@ class Encoder:
         spans = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         if len(spans) <= tokens:
             return text
+        if tokens <= 0:
+            return ""
         if self.too_long == "cut_start":
             return text[spans[len(spans) - tokens][0] :]
         if self.too_long == "cut_middle" and tokens > 2:

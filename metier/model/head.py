@@ -42,7 +42,7 @@ def fit_head(
         strength: scikit-learn's C.
         weights: Weight of each class's examples. None: all 1.
     """
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
     mean, spread = features.mean(axis=0), features.std(axis=0)
     spread = np.where(spread > 1e-8, spread, 1.0)

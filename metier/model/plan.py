@@ -53,6 +53,7 @@ def top_blocks(section: AdaptationSection, network: PreTrainedModel) -> range | 
     if section.layers == "all":
         return range(depth)
     if isinstance(section.layers, str):
+        blocks_of(network)  # says so where there is no stack
         wanted = int(section.layers.split()[1])
         if wanted > depth:
             raise ModelError(
@@ -64,12 +65,17 @@ def top_blocks(section: AdaptationSection, network: PreTrainedModel) -> range | 
 
 
 def block_number(network: PreTrainedModel, name: str) -> int | None:
-    """The block that a parameter or module belongs to; None outside the stack."""
-    found = re.match(re.escape(blocks_of(network).prefix) + r"\.(\d+)\.", name)
+    """The block that a parameter or module belongs to; None outside the stack, and where there is none."""
+    try:
+        prefix = blocks_of(network).prefix
+    except ModelError:
+        return None
+    found = re.match(re.escape(prefix) + r"\.(\d+)\.", name)
     return int(found.group(1)) if found else None
 
 
 def _adapted_modules(section: AdaptationSection, network: PreTrainedModel) -> tuple[str, ...]:
+    blocks_of(network)  # says so where there is no stack
     chosen = top_blocks(section, network)
     linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear | Conv1D)]
     inside = [name for name in linear if block_number(network, name) is not None]
@@ -83,7 +89,8 @@ def _adapted_modules(section: AdaptationSection, network: PreTrainedModel) -> tu
     if not inside:
         kinds = sorted({name.rpartition(".")[2] for name in linear})
         raise ModelError(
-            "adaptation.target_modules", f"{section.target_modules} in layers {section.layers!r} names no linear module",
+            "adaptation.target_modules",
+            f"{section.target_modules} in layers {section.layers!r} names no linear module",
             f"some of {', '.join(kinds)}",
         )  # fmt: skip
     return tuple(inside)
@@ -109,10 +116,16 @@ def _learning_weights(section: AdaptationSection, network: PreTrainedModel) -> t
 
 
 def _is_above_the_stack(network: PreTrainedModel, name: str) -> bool:
-    """Whether a parameter is a norm after the last block: the final norm of `top N`."""
-    base = network.base_model_prefix
-    inner = name.removeprefix(f"{base}.")
-    return block_number(network, name) is None and bool(re.fullmatch(r"(final_)?(norm|ln_f|layer_norm)\.\w+", inner))
+    """Whether a parameter is a norm beside the stack of blocks and no embedding's: the final norm of `top N`."""
+    if block_number(network, name) is not None:
+        return False
+    try:
+        beside = blocks_of(network).prefix.rpartition(".")[0]
+    except ModelError:
+        return False
+    module, _, _ = name.rpartition(".")
+    place, _, last = module.rpartition(".")
+    return place == beside and "emb" not in last and bool(re.search(r"norm|(^|_)ln(_|$)", last.lower()))
 
 
 def _frozen_blocks(network: PreTrainedModel, names: tuple[str, ...]) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,10 @@ from metier.model.adapt import AdaptedModel
 from metier.model.base import BaseModel, load_base_model
 from metier.model.plan import LearningPlan
 from metier.model.prompt import PromptFormat, prompt_from_plain
+from metier.model.quiet import quiet_transformers
 from metier.recipe.sections import AdaptationSection, ModelSection
 from metier.store.files import read_json, whole_folder, write_bytes, write_json
+from metier.store.fingerprint import file_sha256
 from metier.store.values import to_plain
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def save_model(
         examples: Training records that it saw.
     """
     with whole_folder(folder) as draft:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with quiet_transformers():
             if model.peft is not None:
                 model.peft.save_pretrained(str(draft), safe_serialization=True)
             elif model.plan.weights:
@@ -83,6 +84,7 @@ def save_model(
         write_json(draft / PROMPT, to_plain(prompt), format="prompt")
         write_json(draft / SUMMARY, to_plain(model.summary()), format="model")
         about = {
+            "files": {path.name: file_sha256(path) for path in sorted(draft.glob("*.safetensors"))},
             "base": {"name": model.base.name, "revision": model.base.revision},
             "base_sha256": model.base.weights_sha256,
             "adaptation": model.section.model_dump(mode="json"),
@@ -105,16 +107,18 @@ def load_model(folder: Path, hardware: Hardware, observers: Sequence[Observer] =
         ModelError: the folder is damaged, or the base model is not the one that it was trained on.
     """
     about = read_json(folder / ABOUT, format="saved_model")
+    _check_files(folder, about.get("files", {}))
     section = AdaptationSection.model_validate(about["adaptation"])
     autocast = hardware.dtype == "bfloat16"
     full = section.method in ("full", "freeze")
     reference = ModelSection(name=str(folder)) if full else ModelSection.model_validate(about["base"])
     base = load_base_model(reference, hardware, observers)
     if full or base.kind == "encoder":
-        base = base.fresh(torch.float32)
+        base = dataclasses.replace(base.fresh(torch.float32), name=str(about["base"]["name"]))
     if not full and base.weights_sha256 != about["base_sha256"]:
         raise ModelError(
-            str(folder), f"was trained on weights {about['base_sha256'][:12]}, {base.name} has {base.weights_sha256[:12]}",
+            str(folder),
+            f"was trained on weights {about['base_sha256'][:12]}, {base.name} has {base.weights_sha256[:12]}",
             "the same base model", "Restore that base model; another one would answer nonsense.",
         )  # fmt: skip
     head = _load_head(folder, base, len(about["labels"])) if about["head"] else None
@@ -132,6 +136,15 @@ def load_model(folder: Path, hardware: Hardware, observers: Sequence[Observer] =
         int(about["examples"]),
         int(about["trunk_layers"]),
     )
+
+
+def _check_files(folder: Path, checksums: Mapping[str, str]) -> None:
+    """Compare every weight file with the checksum that was saved beside it."""
+    for name, checksum in checksums.items():
+        path = folder / name
+        found = "is missing" if not path.is_file() else "" if file_sha256(path) == checksum else "is damaged"
+        if found:
+            raise ModelError(str(path), found, "the file as it was saved", "Copy it again, or run the recipe again.")
 
 
 def _load_head(folder: Path, base: BaseModel, classes: int) -> nn.Linear:

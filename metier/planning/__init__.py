@@ -1,1 +1,1 @@
-"""Memory and time before a run. Takes a recipe, a model's shape and token counts; gives an estimate; never runs a training step."""
+"""What can be known before a run. Takes a recipe; gives findings, a plan of memory and time; never trains."""

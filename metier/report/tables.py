@@ -183,7 +183,10 @@ def differences_table(summary: RunSummary, differences: Sequence[Difference]) ->
 
 
 def _needed(found: Difference) -> str:
-    return "" if found.items_needed is None else f"{found.items_needed:,} records needed"
+    """How many records it would take, where this many could not tell."""
+    if found.items_needed is None or found.verdict not in ("underpowered", "no evidence", "not worse"):
+        return ""
+    return f"{found.items_needed:,} records needed"
 
 
 def gates_table(summary: RunSummary) -> Table | None:

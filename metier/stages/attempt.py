@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +16,7 @@ from metier.engine.forward import TreeRunner
 from metier.engine.score import score_labels
 from metier.engine.tree import TokenSequence
 from metier.engine.trunk import TrunkCache
+from metier.errors import DataError
 from metier.evaluation.evaluate import evaluate_system
 from metier.evaluation.files import read_evaluations, write_evaluation
 from metier.evaluation.heads import head_log_probabilities
@@ -23,7 +26,7 @@ from metier.evaluation.scoring import choose_rule, judge, make_rule
 from metier.evaluation.tuned import HowAsked, tuned_system
 from metier.events import Notice, tell
 from metier.model.adapt import AdaptedModel, adapt_model
-from metier.model.encode import Encoder
+from metier.model.encode import EncodedPrompt, Encoder
 from metier.model.head import choose_head
 from metier.model.prompt import PromptFormat
 from metier.model.saved import save_model
@@ -33,9 +36,12 @@ from metier.stages.workshop import Workshop
 from metier.store.files import write_json, write_text
 from metier.store.run_folder import AttemptFolder
 from metier.store.values import to_plain
-from metier.training.history import History
+from metier.training.history import History, ValidationRow
 from metier.training.objective import HeadObjective, LanguageObjective, Objective, class_weights
 from metier.training.train import Validate, train_model
+
+SHOWN_ROWS = 10
+"""Row numbers that a notice names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +89,7 @@ def run_attempt(shop: Workshop, name: str, recipe: Recipe, number: int) -> Attem
     evaluation = _judge(bench, history, rule)
     save_model(
         bench.model, folder.model, prompt=bench.prompt, max_length=bench.encoder.max_length,
-        too_long=bench.encoder.too_long, rule=rule, examples=len(shop.train),
+        too_long=bench.encoder.too_long, rule=rule, examples=history.examples,
     )  # fmt: skip
     if not bench.model.plan.weights:
         bench.model.detach()
@@ -111,16 +117,15 @@ def _learn_in_words(bench: _Bench) -> tuple[History, dict[str, Any]]:
     """Train a model that answers in words, then choose its scoring rule on validation."""
     shop, recipe, model = bench.shop, bench.recipe, bench.model
     answers = dict(zip(bench.prompt.labels, bench.encoder.answers(bench.prompt), strict=True))
-    encoded = [bench.encoder.prompt(bench.prompt, record.text) for record in shop.train]
-    _tell_cuts(bench, sum(each.cut for each in encoded))
+    records, encoded = _fitting(bench, [bench.encoder.prompt(bench.prompt, record.text) for record in shop.train])
     sequences = [
         TokenSequence.of(each.ids.tolist(), answers[record.label].tolist())
-        for each, record in zip(encoded, shop.train, strict=True)
+        for each, record in zip(encoded, records, strict=True)
     ]
     runner = TreeRunner(model.network, bench.trunk, shop.observers, autocast=model.autocast)
     if bench.trunk is not None and runner.probe(sequences[:2]):
         bench.trunk.build(model.network, sequences, f"{bench.name}: trunk of train")
-    weights = class_weights(recipe.training.class_weights, [record.label for record in shop.train])
+    weights = class_weights(recipe.training.class_weights, [record.label for record in records])
     objective = LanguageObjective(runner, sequences, weights)
     prompts = [bench.encoder.prompt(bench.prompt, record.text).ids for record in bench.sample]
     label_ids = bench.encoder.answers(bench.prompt)
@@ -143,12 +148,12 @@ def _learn_in_words(bench: _Bench) -> tuple[History, dict[str, Any]]:
 def _learn_a_head(bench: _Bench) -> tuple[History, None]:
     """Solve the head on frozen features, then train it with the layers unless only the head may learn."""
     shop, recipe, model = bench.shop, bench.recipe, bench.model
+    started = time.perf_counter()
     place = {label: number for number, label in enumerate(model.labels)}
-    texts = [bench.encoder.text(record.text) for record in shop.train]
-    _tell_cuts(bench, sum(text.cut for text in texts))
+    records, texts = _fitting(bench, [bench.encoder.text(record.text) for record in shop.train])
     ids = [text.ids for text in texts]
     sample_ids = [bench.encoder.text(record.text).ids for record in bench.sample]
-    labels = [record.label for record in shop.train]
+    labels = [record.label for record in records]
     classes, golds = [place[label] for label in labels], [record.label for record in bench.sample]
     weights = class_weights(recipe.training.class_weights, labels)
     store = shop.features(model.base)
@@ -164,7 +169,7 @@ def _learn_a_head(bench: _Bench) -> tuple[History, None]:
     budget = recipe.training.tokens_per_microbatch
     if recipe.adaptation.method == "head":
         judged = judge(chosen.head.log_probabilities(held_out), golds, model.labels, metric)
-        return _closed_form(len(ids), judged), None
+        return _closed_form(len(ids), judged, time.perf_counter() - started), None
     if bench.trunk is not None:
         frozen = [TokenSequence(row, np.zeros(len(row), dtype=np.bool_)) for row in ids]
         bench.trunk.build(model.network, frozen, f"{bench.name}: trunk of train")
@@ -190,7 +195,7 @@ def _judge(bench: _Bench, history: History, rule: Mapping[str, Any] | None) -> E
     """The trained model on the whole validation split."""
     shop = bench.shop
     system = tuned_system(
-        bench.model, HowAsked(bench.encoder, bench.prompt, rule), trained_on=f"{len(shop.train)} examples",
+        bench.model, HowAsked(bench.encoder, bench.prompt, rule), trained_on=f"{history.examples} examples",
         trunk=bench.trunk, observers=shop.observers,
         settings={"candidate": bench.name, "best_step": history.best_step, "stopped": history.stopped}
         | ({"tried": rule["tried"]} if rule else {}),
@@ -203,28 +208,43 @@ def _judge(bench: _Bench, history: History, rule: Mapping[str, Any] | None) -> E
     return evaluation
 
 
-def _closed_form(examples: int, metrics: Mapping[str, float]) -> History:
-    from metier.training.history import ValidationRow
-
+def _closed_form(examples: int, metrics: Mapping[str, float], seconds: float) -> History:
     row = ValidationRow(step=0, epoch=0.0, metrics=metrics, best=True)
     return History(
-        steps=(), validations=(row,), best_step=0, stopped="closed form", seconds=0.0, examples=examples,
+        steps=(), validations=(row,), best_step=0, stopped="closed form", seconds=seconds, examples=examples,
         tokens_computed=0, tokens_logical=0,
     )  # fmt: skip
 
 
-def _tell_cuts(bench: _Bench, cut: int) -> None:
-    if cut:
-        message = (
-            f"{bench.name}: {cut} of {len(bench.shop.train)} training texts are longer than "
-            f"{bench.encoder.max_length} tokens allow and were cut ({bench.encoder.too_long})."
-        )
-        tell(bench.shop.observers, Notice(topic="length", message=message))
+def _fitting(bench: _Bench, encoded: Sequence[EncodedPrompt]) -> tuple[list[Choice], list[EncodedPrompt]]:
+    """The training records that are used, by the policy for long texts, which is told with row numbers.
+
+    Raises:
+        DataError: the policy rejects every record.
+    """
+    shop, policy = bench.shop, bench.recipe.data.too_long
+    pairs = list(zip(shop.train, encoded, strict=True))
+    long = [record for record, each in pairs if each.cut]
+    if not long:
+        return list(shop.train), list(encoded)
+    rows = ", ".join(str(record.row) for record in long[:SHOWN_ROWS]) + (", …" if len(long) > SHOWN_ROWS else "")
+    done = "were left out" if policy == "reject" else "were cut"
+    message = (
+        f"{bench.name}: {len(long)} of {len(pairs)} training texts are longer than {bench.encoder.max_length} tokens "
+        f"allow and {done} (data.too_long: {policy}; rows {rows})."
+    )
+    tell(shop.observers, Notice(topic="length", message=message))
+    if policy == "reject":
+        pairs = [(record, each) for record, each in pairs if not each.cut]
+    if not pairs:
+        raise DataError(
+            "data.too_long", f"reject leaves none of {len(long)} training texts", "texts that fit",
+            f"Raise training.max_length (now {bench.recipe.training.max_length}), or cut them.",
+        )  # fmt: skip
+    return [record for record, _ in pairs], [each for _, each in pairs]
 
 
 def _line(row: object) -> str:
-    import json
-
     return json.dumps(row, sort_keys=True) + "\n"
 
 

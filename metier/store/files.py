@@ -13,15 +13,20 @@ import os
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from metier.errors import DiskFull, RunFolderError
+from metier.errors import DiskFull, MetierError, RunFolderError
 from metier.store.values import to_plain
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+# Rust names the number of the system's error (112 on Windows), `shutil` and transformers quote its text.
+_NO_SPACE_TEXT = re.compile(
+    "|".join([r"\(os error (28|122|112)\)", *(re.escape(os.strerror(number)) for number in sorted(_NO_SPACE))])
+)
 _LEFTOVER = re.compile(r"^\..+\.tmp-\d+-[0-9a-f]{8}$")
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows would translate line ends without it
 
@@ -34,7 +39,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         RunFolderError: The file may not be written.
     """
     temporary = _temporary(path)
-    with _speaking_errors(path), _removed_on_failure(temporary):
+    with SpeakingErrors(path), _removed_on_failure(temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
         try:
@@ -99,7 +104,8 @@ def read_json(path: Path, *, format: str, version: int = 1) -> dict[str, Any]:
 def append_json_line(path: Path, row: object) -> None:
     """Add one mapping or dataclass as a line; a torn last line from an earlier kill is removed first.
 
-    The line goes out in one write. It is not synced: a power cut may lose the last lines, a kill does not.
+    Processes that append at the same moment wait for each other. The line goes out in one write. It is
+    not synced: a power cut may lose the last lines, a kill does not.
 
     Raises:
         DiskFull: No space is left; the earlier lines are as they were.
@@ -107,10 +113,11 @@ def append_json_line(path: Path, row: object) -> None:
     plain = to_plain(row)
     if not isinstance(plain, dict):
         raise TypeError(f"{path.name}: a line holds a mapping, not {type(row).__name__}")
-    with _speaking_errors(path):
+    with SpeakingErrors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666)
         try:
+            _wait_for_other_writers(descriptor)
             end = _end_of_whole_lines(descriptor)
             try:
                 os.ftruncate(descriptor, end)
@@ -158,12 +165,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """
     temporary = _temporary(path)
     with _removed_on_failure(temporary):
-        with _speaking_errors(path):
+        with SpeakingErrors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.mkdir()
-        with _speaking_errors(path, only_space=True):
+        with SpeakingErrors(path, only_space=True):
             yield temporary
-        with _speaking_errors(path):
+        with SpeakingErrors(path):
             _sync_tree(temporary)
             _put_in_place(temporary, path)
 
@@ -198,17 +205,33 @@ def _temporary(path: Path) -> Path:
     return path.parent / f".{path.name[:100]}.tmp-{os.getpid()}-{secrets.token_hex(4)}"
 
 
-@contextmanager
-def _speaking_errors(path: Path, *, only_space: bool = False) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _NO_SPACE:
-            raise disk_full(path) from error
-        if only_space:
-            raise
-        found = f"cannot be written ({error.strerror or error})"
-        raise RunFolderError(str(path), found, "", "Choose another --output, or change its permissions.") from error
+class SpeakingErrors:
+    """A block that writes to `path`: what goes wrong with the disk inside leaves it as an error of ours."""
+
+    def __init__(self, path: Path, *, only_space: bool = False) -> None:
+        """Only a full disk is translated with `only_space`: the block's other errors are its own."""
+        self._path, self._only_space = path, only_space
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Raise `DiskFull` or `RunFolderError` in place of an error of the disk."""
+        # No `except`: tokenizers report a full disk as a bare Exception, safetensors as one of their own.
+        if error is None or isinstance(error, MetierError):
+            return
+        if _tells_of_full_disk(error):
+            raise disk_full(self._path) from error
+        if isinstance(error, OSError) and not self._only_space:
+            found = f"cannot be written ({error.strerror or error})"
+            fix = "Choose another --output, or change its permissions."
+            raise RunFolderError(str(self._path), found, "", fix) from error
+
+
+def _tells_of_full_disk(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+        return True
+    return isinstance(error, Exception) and bool(_NO_SPACE_TEXT.search(str(error)))
 
 
 @contextmanager
@@ -242,6 +265,20 @@ def _put_in_place(temporary: Path, path: Path) -> None:
         raise
     _sync_folder(path.parent)
     _remove(old)
+
+
+def _wait_for_other_writers(descriptor: int) -> None:
+    """Lock an open file; closing it, or the end of the process, lets go."""
+    if sys.platform == "win32":  # its locks keep readers out as well: there the last line of two may win
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        # Some network file systems have no locks; appending alone is safe there too.
+        if error.errno not in {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}:
+            raise
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

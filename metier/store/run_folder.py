@@ -16,7 +16,8 @@ from typing import Literal
 from urllib.parse import quote
 
 from metier.errors import RunFolderError
-from metier.store.files import is_leftover, read_json, remove_leftovers, write_json, write_text
+from metier.store.files import read_json, remove_leftovers, write_json, write_text
+from metier.store.locks import may_hold_a_run
 from metier.store.values import from_plain
 
 _STATE = "run.json"
@@ -300,7 +301,7 @@ def claim_run_folder(path: Path, *, recipe_hash: str, recipe_text: str, resume: 
     if path.exists() and not path.is_dir():
         raise RunFolderError(str(path), "is a file", "a folder", "Choose another --output.")
     if not folder.state.exists():
-        if path.exists() and any(not is_leftover(entry) for entry in path.iterdir()):
+        if path.exists() and not may_hold_a_run(path):
             raise RunFolderError(str(path), "is not empty and holds no run", "", "Choose another --output.")
         state = RunState(recipe_hash=recipe_hash, status="running", started=_now())
         # The state goes first: a kill in between leaves a folder that still says whose it is.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from collections.abc import Mapping
@@ -10,11 +11,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from metier.errors import RunFolderError
 from metier.store.files import read_json, whole_folder, write_bytes, write_json
+from metier.store.fingerprint import fingerprint
 from metier.store.values import from_plain, to_plain
 from metier.training.history import StepRow, ValidationRow
 
@@ -40,45 +42,67 @@ class Progressed:
     """Why training ended; empty while it goes on."""
 
 
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A checkpoint read back and found whole."""
+
+    progress: Progressed
+    weights: Mapping[str, Tensor]
+    moments: Mapping[str, Tensor]
+    """The optimiser's state, for `restore_moments`."""
+
+
 def save_checkpoint(
     folder: Path, progress: Progressed, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
 ) -> Path:
-    """Write `folder/checkpoint-<step>` whole; one of the same step is kept as it is."""
+    """Write `folder/checkpoint-<step>` whole; an older one of the same step is replaced."""
     path = folder / f"checkpoint-{progress.step}"
-    if path.exists():
-        shutil.rmtree(path)
-    folder.mkdir(parents=True, exist_ok=True)
+    content = {WEIGHTS: save(dict(weights)), MOMENTS: save(_moments(optimizer))}
+    plain = to_plain(progress)
     with whole_folder(path) as draft:
-        write_bytes(draft / WEIGHTS, save(dict(weights)))
-        write_bytes(draft / MOMENTS, save(_moments(optimizer)))
-        write_json(draft / STATE, to_plain(progress), format="trainer_state")
+        for name, data in content.items():
+            write_bytes(draft / name, data)
+        sums = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+        write_json(draft / STATE, {**plain, "sha256": {**sums, STATE: fingerprint(plain)}}, format="trainer_state")
     return path
 
 
-def load_checkpoint(path: Path, optimizer: torch.optim.Optimizer) -> tuple[Progressed, dict[str, Tensor]]:
-    """Progress and weights of a checkpoint; the optimiser's state is set.
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
 
     Raises:
         RunFolderError: a file is missing or damaged.
     """
-    try:
-        weights, moments = load_file(path / WEIGHTS), load_file(path / MOMENTS)
-    except (SafetensorError, OSError) as fault:
-        raise RunFolderError(str(path), f"a damaged checkpoint ({fault})", "whole files", "Remove it.") from fault
-    _restore_moments(optimizer, moments)
-    return from_plain(Progressed, read_json(path / STATE, format="trainer_state")), weights
+    plain = read_json(path / STATE, format="trainer_state")
+    sums = plain.pop("sha256", None)
+    content = {name: value for name, value in plain.items() if name not in ("format", "version")}
+    if not isinstance(sums, dict) or sums.get(STATE) != fingerprint(content):
+        raise _damaged(path / STATE, "its content does not fit its checksum")
+    progress = from_plain(Progressed, content, where=str(path / STATE))
+    return Checkpoint(progress, *(_read(path / name, sums.get(name)) for name in (WEIGHTS, MOMENTS)))
 
 
-def load_weights(path: Path) -> dict[str, Tensor]:
+def load_weights(path: Path) -> Mapping[str, Tensor]:
     """What learned, as it was at a checkpoint.
 
     Raises:
-        RunFolderError: the file is missing or damaged.
+        RunFolderError: a file is missing or damaged.
     """
+    return load_checkpoint(path).weights
+
+
+def _read(path: Path, checksum: object) -> dict[str, Tensor]:
     try:
-        return load_file(path / WEIGHTS)
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != checksum:
+            raise _damaged(path, "its content does not fit its checksum")
+        return load(data)
     except (SafetensorError, OSError) as fault:
-        raise RunFolderError(str(path), f"a damaged checkpoint ({fault})", "whole files") from fault
+        raise _damaged(path, str(fault)) from fault
+
+
+def _damaged(path: Path, why: str) -> RunFolderError:
+    return RunFolderError(str(path), f"is damaged ({why})", "whole files", "Remove the checkpoint it belongs to.")
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -108,7 +132,8 @@ def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     } or {"empty": torch.zeros(1)}
 
 
-def _restore_moments(optimizer: torch.optim.Optimizer, moments: Mapping[str, Tensor]) -> None:
+def restore_moments(optimizer: torch.optim.Optimizer, moments: Mapping[str, Tensor]) -> None:
+    """Set AdamW's state to that of a checkpoint."""
     whole = optimizer.state_dict()
     entries: dict[int, dict[str, Tensor]] = {}
     for key, value in moments.items():

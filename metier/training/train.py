@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -12,7 +13,7 @@ from pathlib import Path
 import torch
 
 from metier.device import derive_seed, seeded
-from metier.errors import InterruptedRun, TrainingError
+from metier.errors import InterruptedRun, RunFolderError, TrainingError
 from metier.events import Notice, Observer, StepEnded, Validated, tell
 from metier.model.adapt import AdaptedModel, check_gradients
 from metier.recipe.sections import TrainingSection
@@ -22,6 +23,7 @@ from metier.training.checkpoint import (
     load_checkpoint,
     load_weights,
     prune_checkpoints,
+    restore_moments,
     save_checkpoint,
 )
 from metier.training.history import History, StepRow, ValidationRow
@@ -202,7 +204,7 @@ def train_model(
     best = done.best_step or done.step
     if best != done.step:
         model.load_state(load_weights(folder / f"checkpoint-{best}"))
-    model.network.eval()
+    model.network.train(False)
     return History(
         steps=done.steps, validations=done.validations, best_step=best, stopped=done.stopped, seconds=done.seconds,
         examples=len(objective), tokens_computed=done.tokens_computed, tokens_logical=done.tokens_logical,
@@ -224,18 +226,34 @@ def _make_optimizer(section: TrainingSection, model: AdaptedModel, peak: float) 
 def _resume(
     model: AdaptedModel, optimizer: torch.optim.Optimizer, folder: Path, observers: Sequence[Observer]
 ) -> Progressed:
+    """Set model and optimiser to the newest whole checkpoint; one that is damaged is removed, and said.
+
+    Raises:
+        RunFolderError: there are checkpoints, but none of them is whole.
+    """
     found = checkpoints(folder)
-    if not found:
-        return Progressed()
-    progress, weights = load_checkpoint(found[-1], optimizer)
-    model.load_state(weights)
-    tell(observers, Notice(topic="resume", message=f"Training goes on after step {progress.step} ({found[-1].name})."))
-    return progress
+    for path in reversed(found):
+        try:
+            checkpoint = load_checkpoint(path)
+        except RunFolderError as fault:
+            if path == found[0]:
+                raise
+            message = f"{fault} {path.name} is left out; training goes on from the one before."
+            tell(observers, Notice(topic="resume", message=message))
+            continue
+        model.load_state(checkpoint.weights)
+        restore_moments(optimizer, checkpoint.moments)
+        step = checkpoint.progress.step
+        tell(observers, Notice(topic="resume", message=f"Training goes on after step {step} ({path.name})."))
+        for later in found[found.index(path) + 1 :]:
+            shutil.rmtree(later)
+        return checkpoint.progress
+    return Progressed()
 
 
 def _set_dropout(model: AdaptedModel) -> None:
     """Only adapters drop out, and only when the recipe says so: the base runs as it does when it answers."""
-    model.network.eval()
+    model.network.train(False)
     for name, module in model.network.named_modules():
         if ".lora_dropout" in name:
             module.train(model.section.lora_dropout > 0)

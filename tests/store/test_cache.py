@@ -60,14 +60,14 @@ def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_usage_and_purge_know_only_their_own_folders(tmp_path: Path) -> None:
     (cache_folder("trunk") / "a").mkdir()
     (cache_folder("trunk") / "a" / "x").write_bytes(b"12345")
-    (cache_folder("tokens") / "y").write_bytes(b"123")
+    (cache_folder("scores") / "y").write_bytes(b"123")
     (cache_root() / "mine.txt").write_text("keep")
     (state_root() / "ledger").write_text("keep")
     assert usage()["trunk"] == CacheUsage(files=1, bytes=5)
     assert usage()["models"] == CacheUsage(files=0, bytes=0)
     assert purge("trunk") == 5
     assert usage()["trunk"].files == 0
-    assert usage()["tokens"].files == 1
+    assert usage()["scores"].files == 1
     assert purge() == 3
     assert (tmp_path / "cache" / "mine.txt").exists()
     assert (tmp_path / "state" / "ledger").exists()

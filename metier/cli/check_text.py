@@ -1,0 +1,263 @@
+"""What `metier check` prints: the report as text that reads the same with and without colour."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from metier.cli.tables import aligned
+from metier.report import formats
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from metier.planning.results import (
+        CandidateFindings,
+        CheckReport,
+        DataFindings,
+        Learning,
+        Plan,
+        RowPlace,
+        ShownToken,
+        TokenView,
+    )
+
+HEAD, TAIL = 60, 40
+"""Tokens that are shown of a long record, from its beginning and from its end."""
+TRAINED_STYLE = "bold green"
+METHODS = {
+    "lora": "LoRA adapters", "full": "every layer", "freeze": "the chosen layers", "head": "a head on frozen features",
+}  # fmt: skip
+WIDTH = 110
+
+
+def draw(report: CheckReport) -> None:
+    """Print a report on standard output, in colour where that is a terminal."""
+    from rich.console import Console
+
+    width = min(WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else WIDTH
+    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=width)
+    for block in _blocks(report):
+        console.print(block, soft_wrap=False)
+
+
+def _blocks(report: CheckReport) -> Iterator[Text]:
+    yield _title(f"{report.name}: {report.task} of {len(report.data.labels):,} labels")
+    yield from _data(report.data)
+    for candidate in report.candidates:
+        yield from _candidate(candidate)
+    yield from _plan(report)
+    yield from _verdict(report)
+
+
+def _data(data: DataFindings) -> Iterator[Text]:
+    yield _title("\nData")
+    yield _line(f"  {', '.join(data.sources)}")
+    guessed = f" ({' and '.join(data.found_by_itself)} found by itself)" if data.found_by_itself else ""
+    text = data.template or ", ".join(data.text_columns)
+    group = f"   groups: {data.group_column}" if data.group_column else ""
+    yield _line(f"  text: {text}   label: {data.label_column}{group}{guessed}\n")
+    rows = [
+        (
+            split.name,
+            f"{split.rows:,}",
+            "sealed" if split.labels is None else f"{split.labels:,}",
+            "own file" if split.official else "drawn by metier",
+        )
+        for split in data.splits
+    ]
+    rows[0] = (*rows[0][:3], "")
+    yield _table(aligned(("Split", "Records", "Labels", ""), rows))
+    if data.rejected:
+        total = sum(rejected.count for rejected in data.rejected)
+        yield _line(f"\n  {formats.counted(total, 'row')} will not be used:")
+        for rejected in data.rejected:
+            yield _line(f"    {rejected.count:,} {rejected.reason}: {_places(rejected.first, rejected.count)}")
+        yield _line(f"  All of them, with their content, will be in {data.rejected_file}")
+    if data.notices:
+        yield _line("")
+    for notice in data.notices:
+        yield _line(f"  note: {notice}", "yellow")
+
+
+def _candidate(candidate: CandidateFindings) -> Iterator[Text]:
+    learning = candidate.learning
+    yield _title(f"\nCandidate {candidate.name}: {candidate.model}, {METHODS.get(learning.method, learning.method)}")
+    yield _line(f"  {_what_learns(learning)}")
+    if learning.trunk_layers:
+        yield _line(f"  {_trunk(learning)}")
+    yield _line(f"  {_steps(learning)}")
+    for fault in candidate.faults:
+        yield _line(f"  FAULT: {fault}", "bold red")
+    yield _line(f"\n  Token by token, with what is trained in [brackets]. {candidate.trained_part}".rstrip())
+    for view in candidate.views:
+        yield _view(view)
+    yield _line("")
+    rows = [
+        (each.split, f"{each.median:,}", f"{each.longest:,}", f"{each.limit:,}", f"{each.cut:,}")
+        for each in candidate.lengths
+    ]
+    yield _table(aligned(("Tokens of", "Median", "Longest", "Limit", "Cut records"), rows))
+    for each in candidate.lengths:
+        if each.cut:
+            yield _line(f"  cut in {each.split}: {_places(each.cut_first, each.cut)}")
+
+
+def _what_learns(learning: Learning) -> str:
+    share = formats.share(learning.trainable, learning.parameters)
+    groups = list(learning.groups.items())
+    where = f"{groups[0][0]} to {groups[-1][0]}" if len(groups) > 3 else ", ".join(name for name, _ in groups)
+    return (
+        f"{formats.parameters(learning.trainable)} of {formats.parameters(learning.parameters)} parameters learn "
+        f"({share}), in {where}."
+    )
+
+
+def _trunk(learning: Learning) -> str:
+    if learning.trunk_layers >= learning.layers:
+        return f"All {learning.layers} blocks stay as they are and are computed once for each text."
+    return f"The lower {learning.trunk_layers} of {learning.layers} blocks never change and are computed once."
+
+
+def _steps(learning: Learning) -> str:
+    if not learning.steps:
+        return "The head is solved in closed form: no optimiser steps."
+    return (
+        f"At most {formats.counted(learning.steps, 'step')} and {formats.counted(learning.validations, 'validation')}; "
+        f"learning rate {learning.learning_rate:g}."
+    )
+
+
+def _view(view: TokenView) -> Text:
+    from rich.text import Text
+
+    label = f", {view.label}" if view.label is not None else ""
+    text = Text(f"\n  {_place(view.place)}{label}\n    ")
+    shown = view.tokens
+    left_out = len(shown) - HEAD - TAIL
+    if left_out > 0:
+        _add_tokens(text, shown[:HEAD])
+        trained = sum(token.trained for token in shown[HEAD:-TAIL])
+        text.append(f" …({left_out:,} more tokens, {trained or 'none'} of them trained)… ", style="dim")
+        shown = shown[-TAIL:]
+    _add_tokens(text, shown)
+    if view.target_class is not None:
+        text.append("  → ")
+        name = view.label if view.label is not None else f"class {view.target_class}"
+        text.append(f"[{name}]", style=TRAINED_STYLE)
+    return text
+
+
+def _add_tokens(text: Text, tokens: Sequence[ShownToken]) -> None:
+    """Tokens side by side as the text reads; without texts their ids."""
+    for place, token in enumerate(tokens):
+        if token.text is None:
+            text.append(" " if place else "")
+        shown = _visible(token.text) if token.text is not None else str(token.id)
+        if token.trained:
+            text.append(f"[{shown}{' = end of turn' if token.end_of_turn else ''}]", style=TRAINED_STYLE)
+        else:
+            text.append(shown, style="dim" if token.text is None else "")
+
+
+def _visible(text: str) -> str:
+    """A token on one line: line ends, tabs and what cannot be printed are shown by signs."""
+    signs = {"\n": "⏎", "\t": "⇥", "\r": "␍", "\ufffd": "·"}
+    return "".join(signs.get(char, char if char.isprintable() else "·") for char in text)
+
+
+def _plan(report: CheckReport) -> Iterator[Text]:
+    plan = report.plan
+    yield _title("\nPlan")
+    low, high = formats.duration(plan.seconds / plan.factor), formats.duration(plan.seconds * plan.factor)
+    yield _line(f"  Time: about {_about(plan.seconds)}; between {low} and {high} is to be expected.\n")
+    yield _table(aligned(("Stage", "Work", "Tokens", "Unshared", "Time"), _stage_rows(plan)))
+    memory = plan.memory
+    parts = ", ".join(
+        f"{name} {formats.megabytes(size)}"
+        for name, size in (
+            ("programs", memory.program), ("weights", memory.weights), ("learning", memory.learning),
+            ("activations", memory.activations), ("scores over the vocabulary", memory.logits),
+            ("stored blocks", memory.trunk),
+        )
+        if size
+    )  # fmt: skip
+    free = f" of {_gigabytes(plan.memory_available)} free" if plan.memory_available is not None else ""
+    yield _line(f"\n  Memory: about {_gigabytes(plan.memory_bytes)}{free} ({parts}).")
+    yield _line(
+        f"  Disk: about {formats.megabytes(plan.cache_bytes)} in the cache, {formats.megabytes(plan.disk_bytes)} in "
+        f"{report.folder}."
+    )
+    yield _line(
+        f"  Machine: {report.device}, {report.dtype} ({report.hardware_reason}), "
+        f"{formats.counted(report.threads, 'thread')}; {plan.flops_per_second / 1e9:,.0f} GFLOP/s measured now in this "
+        "model's matrix products."
+    )
+    yield _line(f"  Assumed: {'; '.join(plan.assumptions)}.")
+
+
+def _stage_rows(plan: Plan) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    before = ""
+    for stage in plan.stages:
+        tokens = f"{stage.tokens:,}" if stage.tokens else ""
+        single = f"{stage.logical_tokens:,}" if stage.logical_tokens else ""
+        named = stage.stage if stage.stage != before else ""
+        rows.append((named, stage.what, tokens, single, _about(stage.seconds)))
+        before = stage.stage
+    return rows
+
+
+def _verdict(report: CheckReport) -> Iterator[Text]:
+    yield _title("\nCan training pay?")
+    if report.paying is not None:
+        yield _line(f"  {report.paying.sentence}")
+    else:
+        yield _line(f"  Not known: {report.paying_reason or 'it was not asked for.'}")
+    for warning in report.warnings:
+        yield _line(f"\nwarning: {warning}", "bold yellow")
+    if report.faults:
+        yield _line(
+            f"\nThis recipe cannot work: {formats.counted(len(report.faults), 'fault')}, named above.", "bold red"
+        )
+
+
+def _place(place: RowPlace) -> str:
+    return f"{place.source}:{place.row}"
+
+
+def _places(places: Sequence[RowPlace], count: int) -> str:
+    """`train.csv:3, 17 and 9 more`: the file is named where it changes."""
+    said, source = [], ""
+    for place in places:
+        said.append(_place(place) if place.source != source else str(place.row))
+        source = place.source
+    more = f" and {count - len(places):,} more" if count > len(places) else ""
+    return f"{', '.join(said)}{more}"
+
+
+def _about(seconds: float) -> str:
+    return "< 1 s" if seconds < 1 else formats.duration(max(10.0, seconds)) if seconds >= 10 else f"{seconds:.0f} s"
+
+
+def _gigabytes(value: int) -> str:
+    return f"{value / 1e9:,.1f} GB"
+
+
+def _title(text: str) -> Text:
+    return _line(text, "bold")
+
+
+def _table(text: str) -> Text:
+    styled = _line("\n".join(f"  {line}" for line in text.splitlines()))
+    styled.no_wrap = True
+    styled.overflow = "ignore"
+    return styled
+
+
+def _line(text: str, style: str = "") -> Text:
+    from rich.text import Text
+
+    return Text(text, style=style)

@@ -1,0 +1,313 @@
+"""Memory and time of a run before it runs: counted tokens times operations, over a speed measured here.
+
+The formulas are those of a forward pass (two operations a weight and token) and a backward pass (as
+many again for what only passes a gradient on, twice as many for weights that learn). Real passes also
+normalise, attend and copy: `SHARE` is the part of the products' speed that is left, and `FACTOR` says
+how far off the result may be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from metier.model.plan import LearningPlan
+from metier.planning.count import Counter, Tokens
+from metier.planning.results import MemoryEstimate, Plan, StageEstimate
+from metier.planning.speed import Shape
+from metier.recipe.sections import Recipe
+from metier.training.sampler import Sampler
+
+SHARE = 0.4
+FACTOR = 2.5
+PROGRAM_BYTES = 800_000_000
+"""Python, torch, transformers and scikit-learn themselves."""
+ADAM_BYTES = 12
+"""A gradient and two moments in float32."""
+LOGIT_BYTES = 12
+"""A logit, its copy for each target, and the log-probabilities."""
+SHOT_TOKENS = 60
+"""An example in the prompt, with its answer and the turns around it, where few-shot takes short ones."""
+REPORT_SECONDS = 3.0
+ONLY_IN_LANGUAGE_MODELS = frozenset({"zero_shot", "few_shot"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """One model that a run computes with, and how."""
+
+    name: str
+    recipe: Recipe
+    counter: Counter
+    shape: Shape
+    flops_per_second: float
+    lengths: Mapping[str, Sequence[int]]
+    """Tokens of every record, by split."""
+    plan: LearningPlan | None = None
+    """What learns; None for a model of a baseline."""
+    trainable: int = 0
+
+    @property
+    def in_words(self) -> bool:
+        """Whether it answers in words."""
+        return self.counter.asking.prompt is not None
+
+    @property
+    def depth(self) -> int:
+        """Lower blocks that are computed once and stored."""
+        depth = self.plan.trunk_layers if self.plan else 0
+        return depth if 0 < depth < self.shape.layers else 0
+
+    @property
+    def sample(self) -> int:
+        """Validation records that are looked at during training."""
+        return min(self.recipe.training.validation_examples, len(self.lengths["validation"]))
+
+    @property
+    def solved(self) -> bool:
+        """Whether only a head learns, which is solved and not trained step by step."""
+        return self.recipe.adaptation.method == "head" and not self.in_words
+
+    def sampler(self) -> Sampler:
+        """The optimiser steps of its training."""
+        return Sampler.of(self.recipe.training, len(self.lengths["train"]), self.recipe.seed)
+
+    def validations(self) -> int:
+        """How often it is validated during training, at most."""
+        sampler = self.sampler()
+        every = self.recipe.training.eval_steps or sampler.steps_per_epoch
+        return max(1, -(-sampler.steps // every))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seconds:
+    """What was measured on the way, in seconds."""
+
+    data: float
+    loading: float
+    """All base models, once."""
+    tfidf: float
+    """The n-gram baseline, fitted once on all training records."""
+
+
+def plan_run(
+    recipe: Recipe,
+    candidates: Sequence[Subject],
+    baselines: Mapping[str, Subject],
+    seconds: Seconds,
+    available: int | None,
+) -> Plan:
+    """Estimate a whole run.
+
+    Args:
+        recipe: The run's recipe.
+        candidates: What is trained, in order.
+        baselines: The model behind `probe`, `zero_shot` and `few_shot`, where they are asked for.
+        seconds: What was measured.
+        available: Free bytes of memory; None where they are not known.
+    """
+    fixed = [_fixed("data", "reading and preparing", seconds.data)]
+    if "tfidf" in recipe.evaluation.systems:
+        fixed.append(_fixed("baselines", "tfidf, fitted for validation and for test", 2 * seconds.tfidf))
+    loading = seconds.loading * (2 + len(candidates)) / max(1, len(candidates))
+    stages = [
+        *fixed,
+        _fixed("baselines", "loading the models", loading),
+        *_baselines(recipe, baselines),
+        *(stage for candidate in candidates for stage in _attempt(candidate)),
+        *_test(recipe, candidates, baselines),
+        _fixed("report", "page, card and figures", REPORT_SECONDS),
+    ]
+    memory = _memory(candidates, baselines)
+    return Plan(
+        stages=tuple(stages),
+        seconds=sum(stage.seconds for stage in stages),
+        factor=FACTOR,
+        memory=memory,
+        memory_bytes=memory.total,
+        memory_available=available,
+        cache_bytes=_cache(candidates, baselines),
+        disk_bytes=_disk(candidates),
+        flops_per_second=candidates[0].flops_per_second,
+        assumptions=_assumptions(candidates),
+    )
+
+
+def _baselines(recipe: Recipe, models: Mapping[str, Subject]) -> Iterator[StageEstimate]:
+    """Setting up on validation; the measuring after it takes the same scores from the cache."""
+    evaluation = recipe.evaluation
+    for name, subject in models.items():
+        some = subject.lengths["validation"][: evaluation.selection_examples]
+        if name == "probe":
+            every = [*subject.lengths["train"], *subject.lengths["validation"]]
+            yield _stage(subject, "baselines", "probe: features", subject.counter.texts(every))
+        elif name == "zero_shot":
+            listed = subject.recipe.prompt.list_labels
+            tried = 2 if listed is None else 1
+            start = subject.counter.label_tokens[1] if listed is not False else 0
+            tokens = subject.counter.labels(some, longer_start=start).times(tried)
+            yield _stage(subject, "baselines", f"zero_shot: {_prompts(tried)} on validation", tokens)
+        else:
+            tried = len(evaluation.few_shot.k) * evaluation.few_shot.seeds
+            tokens = subject.counter.labels(some, longer_start=_shots(recipe)).times(tried)
+            yield _stage(subject, "baselines", f"few_shot: {_prompts(tried)} on validation", tokens)
+
+
+def _attempt(subject: Subject) -> Iterator[StageEstimate]:
+    """One candidate: what is computed once, training, validations during it, and the whole validation split."""
+    stage, counter, lengths = f"attempt {subject.name}", subject.counter, subject.lengths
+    sample, top = lengths["validation"][: subject.sample], subject.shape.layers - subject.depth
+    if not subject.in_words:
+        tokens = counter.texts([*lengths["train"], *sample])
+        yield _stage(subject, stage, "features, computed once", tokens)
+    if subject.depth:
+        what = f"lower {subject.depth} blocks, computed once"
+        yield _stage(subject, stage, what, counter.trunk(lengths["train"], labels=False), forward=subject.depth)
+        if subject.in_words:
+            tokens = counter.trunk(lengths["validation"], labels=True)
+            yield _stage(subject, stage, f"{what}, for validation", tokens, forward=subject.depth)
+    if not subject.solved:
+        sampler = subject.sampler()
+        tokens = counter.training(subject.recipe.training, sampler.stream)
+        learns = 2 if subject.plan is not None and subject.plan.weights else 1
+        what = f"training, at most {sampler.steps:,} steps"
+        yield _stage(subject, stage, what, tokens, forward=top, backward=top * learns)
+        validations = subject.validations()
+        passes = f"{validations} validation{'s' * (validations > 1)} during training"
+        forward = top if subject.in_words else subject.shape.layers
+        yield _stage(subject, stage, passes, _answering(subject, sample).times(validations), forward=forward)
+    forward = top if subject.in_words else subject.shape.layers
+    yield _stage(
+        subject, stage, "the whole validation split", _answering(subject, lengths["validation"]), forward=forward
+    )
+
+
+def _test(recipe: Recipe, candidates: Sequence[Subject], models: Mapping[str, Subject]) -> Iterator[StageEstimate]:
+    """The one opening of the test set, by the dearest candidate, for nobody knows yet which it will be."""
+    for name, subject in models.items():
+        test = subject.lengths["test"]
+        start = {"few_shot": _shots(recipe)}.get(name, 0)
+        tokens = subject.counter.texts(test) if name == "probe" else subject.counter.labels(test, longer_start=start)
+        yield _stage(subject, "test", name, tokens)
+    stages = []
+    for subject in candidates:
+        some = subject.lengths["train"][: recipe.evaluation.train_examples]
+        tokens = _answering(subject, [*subject.lengths["test"], *some])
+        stages.append(_stage(subject, "test", "tuned, on test and a sample of train", tokens))
+    yield max(stages, key=lambda stage: stage.seconds)
+
+
+def _answering(subject: Subject, lengths: Sequence[int]) -> Tokens:
+    return subject.counter.labels(lengths) if subject.in_words else subject.counter.texts(lengths)
+
+
+def _stage(
+    subject: Subject, stage: str, what: str, tokens: Tokens, *, forward: int | None = None, backward: int = 0
+) -> StageEstimate:
+    """Operations and seconds of one pass; `backward` counts blocks, twice those whose weights learn."""
+    shape = subject.shape
+    blocks = (shape.layers if forward is None else forward) + backward
+    flops = tokens.computed * blocks * shape.block_flops(tokens.length)
+    flops += tokens.targets * 2.0 * shape.vocabulary * shape.hidden * (2 if backward else 1)
+    seconds = flops / (subject.flops_per_second * SHARE)
+    return StageEstimate(
+        stage=stage, what=what, tokens=round(tokens.computed), logical_tokens=round(tokens.logical), flops=flops,
+        seconds=seconds,
+    )  # fmt: skip
+
+
+def _fixed(stage: str, what: str, seconds: float) -> StageEstimate:
+    return StageEstimate(stage=stage, what=what, tokens=0, logical_tokens=0, flops=0.0, seconds=seconds)
+
+
+def _memory(candidates: Sequence[Subject], baselines: Mapping[str, Subject]) -> MemoryEstimate:
+    """The dearest candidate's training, while the base models that others need are loaded."""
+    every = [*candidates, *baselines.values()]
+    loaded = {subject.counter.asking.base.weights_sha256: subject.shape.weight_bytes for subject in every}
+    promoted = max(subject.shape.weight_bytes for subject in candidates)
+    return MemoryEstimate(
+        program=PROGRAM_BYTES,
+        weights=sum(loaded.values()) + promoted,
+        learning=max(subject.trainable * (ADAM_BYTES + 4) for subject in candidates),
+        activations=max(_activations(subject) for subject in candidates),
+        logits=max((_logits(subject) for subject in every), default=0),
+        trunk=max(_boundary_bytes(subject) for subject in candidates),
+    )
+
+
+def _activations(subject: Subject) -> int:
+    """What the blocks with a backward pass keep of one micro-batch."""
+    blocks = 1 if subject.solved else subject.shape.layers - subject.depth
+    return round(_microbatch(subject) * blocks * subject.shape.block_cells * subject.shape.number_bytes)
+
+
+def _logits(subject: Subject) -> int:
+    """Scores over the whole vocabulary at every token of every label in one pass."""
+    if not subject.in_words:
+        return 0
+    tree, single = subject.counter.label_tokens
+    own = max(1.0, _mean(subject.lengths["validation"]) - subject.counter.shared_start) + tree
+    prompts = max(1.0, subject.recipe.training.tokens_per_microbatch / own)
+    targets = prompts * (single + len(subject.counter.asking.labels))
+    return round(targets * subject.shape.vocabulary * LOGIT_BYTES)
+
+
+def _microbatch(subject: Subject) -> float:
+    """Tokens of one forward and backward pass."""
+    section = subject.recipe.training
+    lengths = subject.lengths["train"]
+    batch = section.per_device_train_batch_size * section.gradient_accumulation_steps
+    return float(max(max(lengths), min(section.tokens_per_microbatch, batch * _mean(lengths))))
+
+
+def _boundary_bytes(subject: Subject) -> int:
+    if not subject.depth:
+        return 0
+    tokens = subject.counter.trunk(subject.lengths["train"], labels=False).computed
+    if subject.in_words:
+        tokens += subject.counter.trunk(subject.lengths["validation"], labels=True).computed
+    return round(tokens * subject.shape.hidden * subject.shape.number_bytes)
+
+
+def _cache(candidates: Sequence[Subject], baselines: Mapping[str, Subject]) -> int:
+    """Boundary states, and one vector a record for every model whose features are read."""
+    reads = {
+        subject.counter.asking.base.weights_sha256: subject
+        for subject in [*candidates, *baselines.values()]
+        if not subject.in_words
+    }
+    features = sum(sum(map(len, each.lengths.values())) * each.shape.hidden * 4 for each in reads.values())
+    return features + sum(_boundary_bytes(subject) for subject in candidates)
+
+
+def _disk(candidates: Sequence[Subject]) -> int:
+    """Checkpoints (weights that learn and the optimiser's two moments), and the model saved once."""
+    total = 0
+    for subject in candidates:
+        kept = 0 if subject.solved else subject.recipe.training.save_total_limit + 1
+        saves_all = subject.plan is not None and bool(subject.plan.weights)
+        total += subject.trainable * 12 * kept
+        total += subject.shape.parameters * 4 if saves_all else subject.trainable * 4
+    return total
+
+
+def _assumptions(candidates: Sequence[Subject]) -> tuple[str, ...]:
+    said = ["nothing is in the cache yet; what is, is not computed again"]
+    if any(
+        not subject.solved and subject.recipe.training.early_stopping_patience is not None for subject in candidates
+    ):
+        said.append("training is not stopped early")
+    said.append("the machine stays as busy as it is now")
+    return tuple(said)
+
+
+def _shots(recipe: Recipe) -> int:
+    return max(recipe.evaluation.few_shot.k) * SHOT_TOKENS
+
+
+def _prompts(count: int) -> str:
+    return f"{count} prompt{'s' * (count > 1)}"
+
+
+def _mean(lengths: Sequence[int]) -> float:
+    return sum(lengths) / len(lengths)

@@ -1,0 +1,164 @@
+"""The door to using a result: a file goes in, the same rows with their answers come out."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from metier.data.sources import read_table
+from metier.data.table import Table, missing_column
+from metier.errors import ArgumentError, DataError, InterruptedRun
+from metier.evaluation.results import Answer
+from metier.events import Notice, Observer, Progress, tell
+from metier.serving.journal import Journal
+from metier.serving.results import AnsweredRow, Prediction
+from metier.serving.specialist import EMPTY, SLICE, Specialist, load_run, with_text_column
+from metier.serving.table_writer import Row, choose_writer, write_table
+from metier.store.fingerprint import fingerprint
+
+__all__ = ["Specialist", "answered_row", "load_run", "predict_file", "refuse_output"]
+
+ADDED = ("answer", "probability", "reason")
+PREFIX = "metier_"
+BROKEN = "broken row"
+
+
+def predict_file(
+    specialist: Specialist,
+    source: Path,
+    output: Path,
+    *,
+    text_column: str | None = None,
+    resume: bool = True,
+    observers: Sequence[Observer] = (),
+) -> Prediction:
+    """Answer every row of a file.
+
+    The output has all columns and rows of the input in their order, and three columns more. A row that
+    cannot be read or is empty keeps its place and says why. Equal texts are answered once.
+
+    Args:
+        specialist: The model.
+        source: Any table that metier reads, with the text columns that the training data had.
+        output: A new file; its ending decides the format.
+        text_column: Column of the text, when it is not called as in training.
+        resume: Whether a prediction of the same input that was interrupted is continued.
+        observers: Told about notices and progress.
+
+    Raises:
+        ArgumentError: The output exists, or has no ending that is known.
+        DataError: The input cannot be read or lacks a text column.
+        InterruptedRun: Stopped from outside; the same call goes on.
+    """
+    refuse_output(output)
+    table = read_table(source)
+    for message in table.notices:
+        tell(observers, Notice(topic="data", message=message))
+    rules = with_text_column(specialist.rules, text_column, specialist.folder)
+    for column in rules.text_columns:
+        if column not in table.columns:
+            raise _lacks(table, column)
+    texts = [rules.text_of(row) for row in table.rows]
+    different = list(dict.fromkeys(text for text in texts if text))
+    identity = fingerprint([specialist.identity, table.source.sha256, list(rules.text_columns), rules.template])
+    journal = Journal.open(output, identity, resume=resume)
+    continued = len(journal.answers)
+    if continued:
+        message = f"{output.name}: an interrupted prediction goes on after {continued} of {len(different)} texts"
+        tell(observers, Notice(topic="resume", message=message))
+    _answer_all(specialist, different, journal, observers)
+    by_text = dict(zip(different, journal.answers, strict=True))
+    empty = AnsweredRow(answer=None, probability=None, reason=EMPTY)
+    answered = _in_place(table, [by_text.get(text, empty) for text in texts])
+    added = _added_columns(table.columns, observers)
+    _write(output, table, answered, added)
+    journal.close()
+    return _summary(output, answered, continued, added)
+
+
+def refuse_output(output: Path) -> None:
+    """Say early that a file cannot be the output.
+
+    Raises:
+        ArgumentError: It exists, or its ending names no format.
+    """
+    if output.exists():
+        found = "exists already, and metier never overwrites answers"
+        raise ArgumentError(str(output), found, "", "Choose another name.")
+    choose_writer(output)
+
+
+def answered_row(answer: Answer) -> AnsweredRow:
+    """What a file says about one answer."""
+    logprob = (answer.label_logprobs or {}).get(answer.label) if answer.label is not None else None
+    probability = math.exp(logprob) if logprob is not None else None
+    return AnsweredRow(answer=answer.label, probability=probability, reason=answer.reason)
+
+
+def _lacks(table: Table, column: str) -> DataError:
+    fault = missing_column(table.source.name, column, table.columns)
+    return DataError(fault.where, fault.found, fault.wanted, f"{fault.fix} --text-column names another.".strip())
+
+
+def _answer_all(specialist: Specialist, texts: Sequence[str], journal: Journal, observers: Sequence[Observer]) -> None:
+    """Answer what the journal does not hold yet, a slice at a time."""
+    try:
+        while len(journal.answers) < len(texts):
+            start = len(journal.answers)
+            some = texts[start : start + SLICE]
+            journal.add([answered_row(answer) for answer in specialist.answer(some)])
+            tell(observers, Progress(label="predict", done=start + len(some), total=len(texts), unit="texts"))
+    except KeyboardInterrupt:
+        raise InterruptedRun(
+            "metier predict", f"interrupted after {len(journal.answers):,} of {len(texts):,} texts", "",
+            "What was answered is kept; the same command goes on.",
+        ) from None  # fmt: skip
+
+
+def _in_place(table: Table, answered: Sequence[AnsweredRow]) -> list[tuple[Row, AnsweredRow]]:
+    """All rows with what is said about them, in the order of the file; a broken one has no cells."""
+    rows: list[tuple[int, Row, AnsweredRow]] = [
+        (number, row, about) for number, row, about in zip(table.row_numbers, table.rows, answered, strict=True)
+    ]
+    for broken in table.broken:
+        reason = f"{BROKEN}: {broken.detail}" if broken.detail else BROKEN
+        rows.append((broken.row, {}, AnsweredRow(answer=None, probability=None, reason=reason)))
+    rows.sort(key=lambda each: each[0])
+    return [(row, about) for _, row, about in rows]
+
+
+def _added_columns(columns: Sequence[str], observers: Sequence[Observer]) -> tuple[str, ...]:
+    """Names for the answer's columns that the input does not have."""
+    names: tuple[str, ...] = ADDED
+    taken = [name for name in ADDED if name in columns]
+    while set(names) & set(columns):
+        names = tuple(PREFIX + name for name in names)
+    if taken:
+        have = ", ".join(f"`{name}`" for name in taken)
+        message = f"the input has {have} already; the answers are in {', '.join(f'`{name}`' for name in names)}"
+        tell(observers, Notice(topic="columns", message=message))
+    return names
+
+
+def _write(output: Path, table: Table, answered: Sequence[tuple[Row, AnsweredRow]], added: Sequence[str]) -> None:
+    rows = [
+        {**row, **dict(zip(added, (about.answer, about.probability, about.reason), strict=True))}
+        for row, about in answered
+    ]
+    # A spreadsheet that reads semicolons in its own files wants them in this one.
+    given = table.source.delimiter if table.source.format == "csv" else None
+    write_table(output, (*table.columns, *added), rows, delimiter=given or ",")
+
+
+def _summary(
+    output: Path, answered: Sequence[tuple[Row, AnsweredRow]], continued: int, added: tuple[str, ...]
+) -> Prediction:
+    every = [about for _, about in answered]
+    without = Counter((about.reason or "").partition(":")[0] for about in every if about.answer is None)
+    return Prediction(
+        output=output, rows=len(every), answered=sum(about.answer is not None for about in every),
+        cut=sum(about.answer is not None and about.reason is not None for about in every),
+        unanswered=dict(sorted(without.items())), continued=continued, columns=added,
+    )  # fmt: skip

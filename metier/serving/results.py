@@ -1,0 +1,37 @@
+"""What prediction leaves, as frozen values without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnsweredRow:
+    """What is written beside one row of a file."""
+
+    answer: str | None
+    """The most probable label; None when the row could not be answered."""
+    probability: float | None
+    """Of that label; None where there is no answer or the model gives none."""
+    reason: str | None
+    """Why there is no answer (`empty text`, `broken row: …`), or `cut` where only a part of the text was read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """A file that was answered."""
+
+    output: Path
+    rows: int
+    """All rows of the input, broken ones included: as many are in the output."""
+    answered: int
+    cut: int
+    """Answered rows whose text was too long and was cut."""
+    unanswered: Mapping[str, int]
+    """Rows without an answer, by reason."""
+    continued: int
+    """Different texts whose answers were taken over from an interrupted prediction."""
+    columns: tuple[str, ...]
+    """Names of the added columns: answer, probability, reason."""

@@ -1,0 +1,119 @@
+"""A trained model ready to answer: read from a run, asked in texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from metier.data.input_rules import InputRules
+from metier.data.records import Input
+from metier.device import Hardware, choose_hardware
+from metier.errors import DataError, ModelError
+from metier.evaluation.results import Answer
+from metier.evaluation.systems import AnswerOptions, System
+from metier.evaluation.tuned import HowAsked, tuned_system
+from metier.events import Event, Notice, Observer, tell
+from metier.model.encode import Encoder
+from metier.model.saved import ABOUT, load_model
+from metier.recipe.load import load_recipe
+from metier.recipe.sections import HardwareSection
+from metier.store.fingerprint import file_sha256, fingerprint
+from metier.store.run_folder import RunFolder, find_run
+
+SLICE = 200
+"""Different texts that are answered together: what a kill can lose, and how often progress is told."""
+EMPTY = "empty text"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Specialist:
+    """The trained model of a run."""
+
+    folder: Path
+    """The model's folder."""
+    system: System
+    rules: InputRules | None
+    """How a row becomes a text; None for a model without its run, which can still answer texts."""
+    labels: tuple[str, ...]
+    hardware: Hardware
+
+    def answer(self, texts: Sequence[str]) -> Iterator[Answer]:
+        """One answer for every text, in order: the most probable label, and the log-probability of each.
+
+        Texts are cleaned as the training data was. One that is empty then has no label and a reason.
+        """
+        clean = (self.rules or InputRules(text_columns=())).clean
+        for start in range(0, len(texts), SLICE):
+            cleaned = [clean(text) for text in texts[start : start + SLICE]]
+            inputs = [Input(id=str(start + place), text=text) for place, text in enumerate(cleaned) if text]
+            answers = self.system.answer(inputs, AnswerOptions()) if inputs else iter(())
+            for place, text in enumerate(cleaned):
+                yield next(answers) if text else Answer(id=str(start + place), label=None, reason=EMPTY)
+
+    @cached_property
+    def identity(self) -> str:
+        """Hash of everything that its answers depend on besides the texts."""
+        files = sorted(path for path in self.folder.iterdir() if path.suffix in (".json", ".jinja", ".safetensors"))
+        hashes = {path.name: file_sha256(path) for path in files}
+        return fingerprint([hashes, self.hardware.device, self.hardware.dtype, SLICE])
+
+
+def load_run(path: Path, observers: Sequence[Observer] = ()) -> Specialist:
+    """Read the promoted model of a run, ready to answer.
+
+    Args:
+        path: A run folder, `runs/latest`, or the model's folder alone.
+        observers: Told about the loading and about slower paths.
+
+    Raises:
+        RunFolderError: There is no run.
+        ModelError: The run has no promoted model yet, or its base model is missing or another one.
+    """
+    if (path / ABOUT).is_file():
+        folder, section = path, HardwareSection()
+    else:
+        run = find_run(path)
+        folder = run.model
+        if not (folder / ABOUT).is_file():
+            raise ModelError(
+                str(path), "has no promoted model yet", "a run that reached its test set",
+                "Run its recipe with --resume.",
+            )  # fmt: skip
+        section = load_recipe(run.recipe).hardware
+    hardware = choose_hardware(section)
+    saved = load_model(folder, hardware, observers)
+    encoder = Encoder(saved.model.base.tokenizer, saved.max_length, saved.too_long)
+
+    def notices(event: Event) -> None:
+        if isinstance(event, Notice):  # how far it is, is told by whoever asks
+            tell(observers, event)
+
+    asked = HowAsked(encoder, saved.prompt, saved.rule)
+    system = tuned_system(saved.model, asked, trained_on=f"{saved.examples} examples", observers=(notices,))
+    labels = saved.model.labels or saved.prompt.labels
+    return Specialist(folder=folder, system=system, rules=_rules(folder), labels=labels, hardware=hardware)
+
+
+def with_text_column(rules: InputRules | None, column: str | None, folder: Path) -> InputRules:
+    """The rules that read a file's rows; `column` takes the place of the columns that training had.
+
+    Raises:
+        DataError: Neither the model nor the caller says which column it is.
+    """
+    if column is not None:
+        return replace(rules or InputRules(text_columns=()), text_columns=(column,), template=None)
+    if rules is None:
+        fix = "Name it with --text-column, or give the run's folder."
+        raise DataError(str(folder), "does not say which column holds the text", "", fix)
+    return rules
+
+
+def _rules(folder: Path) -> InputRules | None:
+    """The rules beside the model; of an attempt's model those of its run."""
+    places = [folder / RunFolder(folder).input.name]
+    if len(folder.absolute().parents) > 2:
+        run = RunFolder(folder.absolute().parents[2])
+        places.append(run.data / places[0].name)
+    return next((InputRules.read(place) for place in places if place.is_file()), None)

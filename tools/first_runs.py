@@ -1,0 +1,183 @@
+r"""Write a page of results from finished run folders, from what they hold and nothing else.
+
+python tools/first_runs.py --output docs/results/first-runs.md \
+    --command quick="metier run recipes/banking77-quick.yaml" quick=runs/banking77-quick-1a2b3c4d
+
+No number is typed: a run whose folder cannot be read ends the command, and what a run does not know is
+written as unknown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from metier.data.card import DataCard
+from metier.evaluation.results import Estimate
+from metier.report import formats
+from metier.report.gather import gather_summary
+from metier.report.summary import RunSummary
+from metier.store.run_folder import find_run, read_state
+
+HEADER = """\
+# First runs
+
+<!-- Written by tools/first_runs.py from the run folders named below. Do not edit: run it again. -->
+
+Made by `python tools/first_runs.py --output docs/results/first-runs.md` with `NAME=FOLDER` for every run and
+`--command NAME="…"` for the command that made it. Every number was read from the run's own JSON files; intervals are
+95 %. *Seconds per 1,000* and times are of the machine named with the run, with whatever else it did meanwhile.
+One run says how good one model is. How good a recipe is takes several seeds.
+"""
+
+
+def render_page(runs: Sequence[tuple[str, Path]], commands: dict[str, str]) -> str:
+    """The page.
+
+    Args:
+        runs: Name and run folder of each, in the order of the page.
+        commands: The command that made a run, by name.
+
+    Raises:
+        RunFolderError: A folder is no finished run.
+    """
+    parts = [HEADER]
+    for name, path in runs:
+        folder = find_run(path)
+        started = read_state(folder).started
+        parts.extend(_run(name, gather_summary(folder), started, commands.get(name)))
+    return "\n".join(parts)
+
+
+def _run(name: str, summary: RunSummary, started: str, command: str | None) -> Iterator[str]:
+    yield f"## {name}\n"
+    yield "\n".join(f"- {title}: {text}" for title, text in _facts(summary, started, command)) + "\n"
+    yield f"**{summary.comparison.sentence}**\n"
+    yield from _openings_and_gates(summary)
+    metrics = tuple(dict.fromkeys(("accuracy", "macro_f1", summary.comparison.primary_metric)))
+    yield _table(
+        ["system", *(formats.metric_words(metric) for metric in metrics), "n", "parameters", "size",
+         "seconds per 1,000", "trained on"],
+        [
+            [system.system, *(_estimate(system.metrics.get(metric)) for metric in metrics), f"{system.n:,}",
+             _or_dash(system.parameters, formats.parameters(system.parameters)),
+             _or_dash(system.bytes, formats.megabytes(system.bytes)), _seconds(system.seconds_per_thousand),
+             system.trained_on or formats.UNKNOWN]
+            for system in summary.test
+        ],
+    )  # fmt: skip
+    yield "Candidates on validation, where one was chosen:\n"
+    metric = summary.comparison.primary_metric
+    yield _table(
+        ["candidate", "model", "learns", formats.metric_words(metric), "n", "training", "ended", "promoted"],
+        [
+            [attempt.name, attempt.model.name,
+             f"{attempt.model.method}, {formats.parameters(attempt.model.trainable_parameters)}",
+             _estimate(attempt.validation.metrics.get(metric)), f"{attempt.validation.n:,}",
+             formats.duration(attempt.history.seconds), attempt.history.stopped, "yes" if attempt.promoted else ""]
+            for attempt in summary.attempts
+        ],
+    )  # fmt: skip
+    if summary.overfitting is not None:
+        yield f"{summary.overfitting.sentence}\n"
+    notes = dict.fromkeys(f"{a.model.name}: {note}" for a in summary.attempts for note in a.model.notes)
+    if notes:
+        yield "\n".join(f"- {_cell(note)}." for note in notes) + "\n"
+
+
+def _facts(summary: RunSummary, started: str, command: str | None) -> Iterator[tuple[str, str]]:
+    machine, hardware, packages = (summary.lock.get(key, {}) for key in ("machine", "hardware", "packages"))
+    if command is not None:
+        yield "command", f"`{command}`"
+    yield "date", datetime.fromisoformat(started).date().isoformat()
+    memory = machine.get("memory_bytes")
+    yield (
+        "machine",
+        f"{machine.get('cpu', formats.UNKNOWN)}, {machine.get('cores', formats.UNKNOWN)} cores, "
+        f"{_gigabytes(memory)} memory, {machine.get('system', formats.UNKNOWN)}; "
+        f"{hardware.get('device', formats.UNKNOWN)}, {hardware.get('dtype', formats.UNKNOWN)}, "
+        f"{hardware.get('threads', formats.UNKNOWN)} threads",
+    )
+    versions = [f"{name} {packages[name]}" for name in ("torch", "transformers", "peft") if packages.get(name)]
+    yield "versions", ", ".join([f"metier {summary.lock.get('metier', formats.UNKNOWN)}", *versions])
+    yield "data", _data(summary.data)
+    stages = ", ".join(f"{stage} {formats.duration(seconds)}" for stage, seconds in summary.stage_seconds.items())
+    yield "wall time", formats.duration(summary.seconds) + (f" ({stages})" if stages else "")
+    yield "peak memory", _gigabytes(summary.peak_memory_bytes)
+    yield "recipe", f"hash `{summary.run_id[:8]}`, seed {summary.lock.get('seed', formats.UNKNOWN)}"
+
+
+def _data(card: DataCard) -> str:
+    sizes = ", ".join(f"{name} {split.rows:,}" for name, split in card.splits.items())
+    return f"{sizes}; {len(card.labels)} labels; fingerprint `{card.fingerprint[:8]}`"
+
+
+def _openings_and_gates(summary: RunSummary) -> Iterator[str]:
+    openings = summary.comparison.openings
+    times = formats.UNKNOWN if openings is None else formats.times(openings)
+    yield f"Opened this test set: {times} by this machine's ledger, this run included.\n"
+    for gate in summary.comparison.gates:
+        yield f"Gate {gate.gate}: {'passed' if gate.passed else 'failed'} ({gate.wanted}; found {gate.found}).\n"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _estimate(estimate: Estimate | None) -> str:
+    if estimate is None or estimate.value is None:
+        return formats.UNKNOWN
+    return f"{formats.score(estimate.value)} ({formats.interval(estimate)})"
+
+
+def _or_dash(value: object, text: str) -> str:
+    return "–" if value is None else text
+
+
+def _seconds(value: float | None) -> str:
+    return formats.UNKNOWN if value is None else "< 0.1" if value < 0.05 else f"{value:,.1f}"
+
+
+def _gigabytes(value: int | None) -> str:
+    return formats.UNKNOWN if value is None else f"{value / 1e9:.1f} GB"
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name or not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the runs and write the page.
+
+    Args:
+        arguments: As on the command line. None: those of this process.
+    """
+    parser = argparse.ArgumentParser(description="Write a page of results from finished run folders.")
+    parser.add_argument("runs", nargs="+", type=_pair, metavar="NAME=FOLDER")
+    parser.add_argument("--command", action="append", default=[], type=_pair, metavar='NAME="metier run …"')
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE")
+    given = parser.parse_args(arguments)
+    runs = [(name, Path(folder)) for name, folder in given.runs]
+    strangers = sorted({name for name, _ in given.command} - {name for name, _ in runs})
+    if strangers:
+        parser.error(f"--command names no run: {', '.join(strangers)}")
+    page = render_page(runs, dict(given.command))
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    given.output.write_text(page, encoding="utf-8")
+    print(given.output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -125,6 +125,8 @@ def _go_through(
     from metier.stages.workshop import Workshop
 
     shop = Workshop(recipe, candidates, folder, data, observers)
+    for each in candidates.values():
+        shop.weights(each.model)  # a missing or damaged model is told before hours go into another
     _baselines(shop)
     attempts = [_attempt(shop, name, number) for number, name in enumerate(candidates, start=1)]
     if until == "train":
@@ -189,14 +191,13 @@ def _report(shop: Workshop, attempts: list[Attempt], identity: str) -> RunSummar
 
 def _attempt(shop: Workshop, name: str, number: int) -> Attempt:
     """One candidate's attempt: read back, taken from the cache, or trained."""
-    from metier.model.base import weights_fingerprint
     from metier.stages.attempt import read_attempt, run_attempt
 
     recipe = shop.candidates[name]
     read = ("seed", "model", "prompt", "adaptation", "training", "evaluation", "hardware")
     fields = {field: recipe.model_dump(mode="json")[field] for field in read}
     # The name alone would not do: other weights may lie in the same folder, or under the same hub branch, by now.
-    weights = weights_fingerprint(recipe.model, shop.observers)
+    weights = shop.weights(recipe.model)
     key = fingerprint([STAGE_VERSION, "attempt", fields, weights, recipe.data.too_long, shop.data.card.fingerprint])
     place = shop.folder.attempt(number).path
     _reuse(shop.folder, f"attempt {name}", key, place, shop.observers, lambda: run_attempt(shop, name, recipe, number))

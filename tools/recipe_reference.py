@@ -66,7 +66,7 @@ candidates:
   head:    {model: minilm, adaptation: {method: head}}
 ```
 
-*Wants* below is what the field accepts; `nothing` is YAML's `null`.
+*Wants* below is what the field accepts. *Nothing*, and *None* in a meaning, are YAML's `null`.
 """
 
 

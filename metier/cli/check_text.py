@@ -11,6 +11,7 @@ from metier.cli.tables import aligned
 from metier.report import formats
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
     from metier.planning.results import (
@@ -40,7 +41,23 @@ def draw(report: CheckReport) -> None:
     width = min(WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else WIDTH
     console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=width)
     for block in _blocks(report):
-        console.print(block, soft_wrap=False)
+        for line in _lines(console, block):
+            console.print(line)
+
+
+def _lines(console: Console, block: Text) -> Iterator[Text]:
+    """The block as lines that fit; those that go on below the first one keep its indent."""
+    bare = block.plain.lstrip("\n")
+    if block.no_wrap or not bare:
+        yield block
+        return
+    above, indent = len(block.plain) - len(bare), len(bare) - len(bare.lstrip(" "))
+    yield from (_line("") for _ in range(above))
+    for line in block[above + indent :].wrap(console, console.width - indent):
+        line.rstrip()
+        if line:
+            line.pad_left(indent)
+        yield line
 
 
 def _blocks(report: CheckReport) -> Iterator[Text]:
@@ -91,8 +108,11 @@ def _candidate(candidate: CandidateFindings) -> Iterator[Text]:
     yield _line(f"  {_steps(learning)}")
     for fault in candidate.faults:
         yield _line(f"  FAULT: {fault}", "bold red")
-    yield _line(f"\n  Token by token, with what is trained in [brackets]. {candidate.trained_part}".rstrip())
+    how = "Token by token, with what is trained in [brackets]." if candidate.in_words else "Token by token."
+    yield _line(f"\n  {how} {candidate.trained_part}".rstrip())
     for view in candidate.views:
+        label = f", {view.label}" if view.label is not None else ""
+        yield _line(f"\n  {_place(view.place)}{label}")
         yield _view(view)
     yield _line("")
     rows = [
@@ -133,28 +153,28 @@ def _steps(learning: Learning) -> str:
 def _view(view: TokenView) -> Text:
     from rich.text import Text
 
-    label = f", {view.label}" if view.label is not None else ""
-    text = Text(f"\n  {_place(view.place)}{label}\n    ")
+    text = Text("    ")
+    # Tokens of a model that answers in words carry their own spaces.
+    between = "" if view.target_class is None and view.label is not None else " "
     shown = view.tokens
     left_out = len(shown) - HEAD - TAIL
     if left_out > 0:
-        _add_tokens(text, shown[:HEAD])
+        _add_tokens(text, shown[:HEAD], between)
         trained = sum(token.trained for token in shown[HEAD:-TAIL])
         text.append(f" …({left_out:,} more tokens, {trained or 'none'} of them trained)… ", style="dim")
         shown = shown[-TAIL:]
-    _add_tokens(text, shown)
+    _add_tokens(text, shown, between)
     if view.target_class is not None:
         text.append("  → ")
-        name = view.label if view.label is not None else f"class {view.target_class}"
-        text.append(f"[{name}]", style=TRAINED_STYLE)
+        name = view.label if view.label is not None else ""
+        text.append(f"class {view.target_class} {name}".rstrip(), style=TRAINED_STYLE)
     return text
 
 
-def _add_tokens(text: Text, tokens: Sequence[ShownToken]) -> None:
-    """Tokens side by side as the text reads; without texts their ids."""
+def _add_tokens(text: Text, tokens: Sequence[ShownToken], between: str) -> None:
+    """Tokens side by side; without texts their ids."""
     for place, token in enumerate(tokens):
-        if token.text is None:
-            text.append(" " if place else "")
+        text.append(between if place else "")
         shown = _visible(token.text) if token.text is not None else str(token.id)
         if token.trained:
             text.append(f"[{shown}{' = end of turn' if token.end_of_turn else ''}]", style=TRAINED_STYLE)
@@ -173,7 +193,7 @@ def _plan(report: CheckReport) -> Iterator[Text]:
     yield _title("\nPlan")
     low, high = formats.duration(plan.seconds / plan.factor), formats.duration(plan.seconds * plan.factor)
     yield _line(f"  Time: about {_about(plan.seconds)}; between {low} and {high} is to be expected.\n")
-    yield _table(aligned(("Stage", "Work", "Tokens", "Unshared", "Time"), _stage_rows(plan)))
+    yield _table(aligned(("Stage", "Work", "Tokens", "Without sharing", "Time"), _stage_rows(plan)))
     memory = plan.memory
     parts = ", ".join(
         f"{name} {formats.megabytes(size)}"

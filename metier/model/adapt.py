@@ -20,6 +20,7 @@ from metier.errors import ModelError
 from metier.model.base import BaseModel
 from metier.model.blocks import blocks_of
 from metier.model.plan import LearningPlan, block_number, plan_learning
+from metier.model.quiet import quiet_transformers
 from metier.model.summary import ModelSummary
 from metier.recipe.sections import AdaptationSection
 
@@ -179,7 +180,8 @@ def _attach_lora(section: AdaptationSection, network: PreTrainedModel, plan: Lea
         task_type="CAUSAL_LM" if network.can_generate() else None,
         **_lora_targets(network, plan),
     )
-    return get_peft_model(network, config)
+    with quiet_transformers():
+        return get_peft_model(network, config)
 
 
 def _lora_targets(network: PreTrainedModel, plan: LearningPlan) -> dict[str, Any]:

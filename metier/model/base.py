@@ -233,6 +233,8 @@ def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         found = f"has a tokenizer that cannot be read ({first_line(error)})"
         raise ModelError(str(folder), found, "", "Copy the tokenizer files again.") from error
+    # Said once, and by us: what is too long is cut by the encoder, with a notice.
+    tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
     if tokenizer.pad_token is None and tokenizer.eos_token is not None:
         # GPT-2 and others have none. Padding is masked everywhere, so which token fills it changes nothing.
         tokenizer.pad_token = tokenizer.eos_token

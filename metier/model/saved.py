@@ -163,6 +163,7 @@ def _load_adapter(folder: Path, base: BaseModel) -> PeftModel:
     from peft import PeftModel
 
     try:
-        return PeftModel.from_pretrained(base.network, str(folder), is_trainable=False)
+        with quiet_transformers():
+            return PeftModel.from_pretrained(base.network, str(folder), is_trainable=False)
     except (SafetensorError, OSError, ValueError) as fault:
         raise ModelError(str(folder), f"the adapter cannot be read ({fault})", "adapter_model.safetensors") from fault

@@ -114,7 +114,7 @@ def plan_run(
         *fixed,
         _fixed("baselines", "loading the models", loading),
         *_baselines(recipe, baselines),
-        *(stage for candidate in candidates for stage in _attempt(candidate)),
+        *(stage for candidate in candidates for stage in _attempt(candidate, baselines.get("probe"))),
         *_test(recipe, candidates, baselines),
         _fixed("report", "page, card and figures", REPORT_SECONDS),
     ]
@@ -153,11 +153,14 @@ def _baselines(recipe: Recipe, models: Mapping[str, Subject]) -> Iterator[StageE
             yield _stage(subject, "baselines", f"few_shot: {_prompts(tried)} on validation", tokens)
 
 
-def _attempt(subject: Subject) -> Iterator[StageEstimate]:
-    """One candidate: what is computed once, training, validations during it, and the whole validation split."""
+def _attempt(subject: Subject, probe: Subject | None) -> Iterator[StageEstimate]:
+    """One candidate: what is computed once, training, validations during it, and the whole validation split.
+
+    Features that the probe of the same model has read are not computed again.
+    """
     stage, counter, lengths = f"attempt {subject.name}", subject.counter, subject.lengths
     sample, top = lengths["validation"][: subject.sample], subject.shape.layers - subject.depth
-    if not subject.in_words:
+    if not subject.in_words and not (probe is not None and _same_model(subject, probe)):
         tokens = counter.texts([*lengths["train"], *sample])
         yield _stage(subject, stage, "features, computed once", tokens)
     if subject.depth:
@@ -195,6 +198,10 @@ def _test(recipe: Recipe, candidates: Sequence[Subject], models: Mapping[str, Su
         tokens = _answering(subject, [*subject.lengths["test"], *some])
         stages.append(_stage(subject, "test", "tuned, on test and a sample of train", tokens))
     yield max(stages, key=lambda stage: stage.seconds)
+
+
+def _same_model(one: Subject, other: Subject) -> bool:
+    return one.counter.asking.base.weights_sha256 == other.counter.asking.base.weights_sha256
 
 
 def _answering(subject: Subject, lengths: Sequence[int]) -> Tokens:

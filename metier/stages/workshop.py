@@ -16,7 +16,7 @@ from metier.engine.features import FeatureStore
 from metier.engine.trunk import TrunkCache, TrunkIdentity
 from metier.evaluation.score_store import ScoreStore
 from metier.events import Observer
-from metier.model.base import BaseModel, load_base_model
+from metier.model.base import BaseModel, load_base_model, weights_fingerprint
 from metier.model.encode import Encoder
 from metier.model.prompt import PromptFormat, make_prompt_format
 from metier.recipe.sections import ModelSection, Recipe
@@ -38,6 +38,7 @@ class Workshop:
     data: PreparedData
     observers: Sequence[Observer] = ()
     _bases: dict[tuple[str, str | None], BaseModel] = field(default_factory=dict, init=False, repr=False)
+    _weights: dict[tuple[str, str | None], str] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def hardware(self) -> Hardware:
@@ -53,6 +54,13 @@ class Workshop:
     def validation(self) -> list[Choice]:
         """All validation records, in an order that is a function of their ids: its first N are a fair sample."""
         return sorted(self.data.validation.records(), key=lambda record: record.id)
+
+    def weights(self, section: ModelSection) -> str:
+        """Hash of the weights of a base model, without loading them; a model that cannot be used is told here."""
+        key = (section.name, section.revision)
+        if key not in self._weights:
+            self._weights[key] = weights_fingerprint(section, self.observers)
+        return self._weights[key]
 
     def base(self, section: ModelSection) -> BaseModel:
         """A base model that nothing is attached to; encoders in float32, which they are small enough for."""

@@ -196,7 +196,7 @@ def is_leftover(path: Path) -> bool:
 
 def disk_full(path: Path) -> DiskFull:
     """The error for a full disk, for writers whose library reports it in its own way."""
-    fix = "Free some space or set output.dir to another disk; nothing was left half-written."
+    fix = "Free some space or set output.dir (METIER_CACHE for the cache) to another disk; nothing is half-written."
     return DiskFull(str(path), "no space left on the device", "", fix)
 
 

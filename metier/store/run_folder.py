@@ -295,20 +295,22 @@ def claim_run_folder(path: Path, *, recipe_hash: str, recipe_text: str, resume: 
         The run's state. When it is complete there is nothing to do.
 
     Raises:
-        RunFolderError: It holds something else, another recipe's run, or one that was not to be resumed.
+        RunFolderError: It holds something else, another recipe's run, or one that was not to be resumed. A
+            run that finished no stage is no obstacle.
     """
     folder = RunFolder(path)
     if path.exists() and not path.is_dir():
         raise RunFolderError(str(path), "is a file", "a folder", "Choose another --output.")
-    if not folder.state.exists():
-        if path.exists() and not may_hold_a_run(path):
-            raise RunFolderError(str(path), "is not empty and holds no run", "", "Choose another --output.")
+    if not folder.state.exists() and path.exists() and not may_hold_a_run(path):
+        raise RunFolderError(str(path), "is not empty and holds no run", "", "Choose another --output.")
+    state = read_state(folder) if folder.state.exists() else None
+    if state is None or not (state.stages or state.complete):
+        # A run that failed on its first look at the data has nothing to lose: the corrected recipe takes over.
         state = RunState(recipe_hash=recipe_hash, status="running", started=_now())
         # The state goes first: a kill in between leaves a folder that still says whose it is.
         write_json(folder.state, state, format="run")
         write_text(folder.recipe, recipe_text)
         return state
-    state = read_state(folder)
     if state.recipe_hash != recipe_hash:
         found = f"holds a run of another recipe ({state.recipe_hash[:8]})"
         raise RunFolderError(str(path), found, recipe_hash[:8], "Choose another --output, or remove the folder.")

@@ -217,6 +217,7 @@ def launch(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     yield run
     server.stdin.close()
     server.wait(timeout=20)
+    server.stdout.close()
 
 
 def findings(folder: RunFolder) -> dict[str, str]:

@@ -100,6 +100,7 @@ def test_a_new_run_claims_its_folder(tmp_path: Path) -> None:
 
 def test_an_incomplete_run_asks_for_resume(tmp_path: Path) -> None:
     _claim(tmp_path / "x")
+    finish_stage(RunFolder(tmp_path / "x"), "data", "k1")
     with pytest.raises(
         RunFolderError, match=r"x: holds an incomplete run of this recipe\. Add --resume to continue it"
     ):
@@ -134,6 +135,7 @@ def test_a_complete_run_says_so(tmp_path: Path, resume: bool) -> None:
 @pytest.mark.parametrize("resume", [False, True])
 def test_another_recipe_is_refused(tmp_path: Path, resume: bool) -> None:
     _claim(tmp_path / "x")
+    finish_stage(RunFolder(tmp_path / "x"), "data", "k1")
     message = (
         r"x: holds a run of another recipe \(aaaaaaaa\), wanted bbbbbbbb\. "
         r"Choose another --output, or remove the folder\."
@@ -202,8 +204,16 @@ room.claim_run_folder(Path(sys.argv[1]), recipe_hash="a" * 64, recipe_text="vers
 def test_a_kill_while_claiming_leaves_a_folder_that_can_be_resumed(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "x")], check=False)
     assert not RunFolder(tmp_path / "x").recipe.exists()
-    assert _claim(tmp_path / "x", resume=True).resumed
+    assert _claim(tmp_path / "x", resume=True).stages == {}
     assert RunFolder(tmp_path / "x").recipe.exists()
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_that_did_nothing_leaves_its_folder_to_the_next(tmp_path: Path, resume: bool) -> None:
+    _claim(tmp_path / "x")
+    state = _claim(tmp_path / "x", hash=OTHER, resume=resume)
+    assert (state.recipe_hash, state.resumed) == (OTHER, False)
+    assert read_state(RunFolder(tmp_path / "x")) == state
 
 
 def test_latest_leads_to_the_last_run(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ format: $(STAMP)  ## Format the code and fix what can be fixed by machine
 .PHONY: golden
 golden: $(STAMP)  ## Write the frozen lists in tests/golden again (flags, recipe fields): read the diff
 	@METIER_GOLDEN=write $(BIN)/python -m pytest -q tests/architecture/test_frozen_lists.py
+	@$(BIN)/python tools/recipe_reference.py
 
 .PHONY: lock
 lock:  ## Resolve again within constraints.in and write constraints.txt

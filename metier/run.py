@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from metier.data.locate import locate_files
 from metier.data.prepare import load_prepared, prepare_data
 from metier.data.prepared import PreparedData
-from metier.errors import DONE, GATE_FAILED, ArgumentError
+from metier.errors import DONE, GATE_FAILED, ArgumentError, RunFolderError
 from metier.evaluation.results import Comparison
 from metier.events import Observer, StageFinished, StageStarted, tell
 from metier.recipe.candidates import resolve_candidates
@@ -97,7 +97,7 @@ def run_recipe(
     candidates = resolve_candidates(recipe)
     locate_files(recipe.data)  # a wrong path is told before a folder is made
     folder = RunFolder(path)
-    with alone_in(path):
+    with alone_in(path, folder.state):
         state = claim_run_folder(path, recipe_hash=identity, recipe_text=dump_recipe(recipe), resume=resume)
         return _go_through(recipe, candidates, folder, state, until=until, observers=observers)
 
@@ -125,8 +125,10 @@ def _go_through(
     from metier.stages.workshop import Workshop
 
     shop = Workshop(recipe, candidates, folder, data, observers)
-    for each in candidates.values():
-        shop.weights(each.model)  # a missing or damaged model is told before hours go into another
+    # A missing or damaged model is told before hours go into another.
+    models = fingerprint([shop.weights(each.model) for each in candidates.values()])
+    _refuse_change(folder, "models", models, "the weights of a base model")
+    finish_stage(folder, "models", models)
     _baselines(shop)
     attempts = [_attempt(shop, name, number) for number, name in enumerate(candidates, start=1)]
     if until == "train":
@@ -142,6 +144,7 @@ def _prepare(recipe: Recipe, folder: RunFolder, observers: Sequence[Observer]) -
     """The data stage: read back, taken from the cache, or done."""
     files = {str(path): file_sha256(path) for path in locate_files(recipe.data).all_files()}
     key = fingerprint([STAGE_VERSION, "data", recipe.data.model_dump(mode="json"), recipe.seed, files])
+    _refuse_change(folder, "data", key, "its data or metier itself")
     _reuse(folder, "data", key, folder.data, observers, lambda: _prepare_now(recipe, folder, observers))
     return load_prepared(folder.data)
 
@@ -202,6 +205,13 @@ def _attempt(shop: Workshop, name: str, number: int) -> Attempt:
     place = shop.folder.attempt(number).path
     _reuse(shop.folder, f"attempt {name}", key, place, shop.observers, lambda: run_attempt(shop, name, recipe, number))
     return read_attempt(shop, name, recipe, number)
+
+
+def _refuse_change(folder: RunFolder, stage: str, key: str, what: str) -> None:
+    """A resumed run goes on with what it began with: checkpoints and answers of other data would be mixed in."""
+    if stage_key(folder, stage) not in (None, key):
+        fix = "Choose another --output; what did not change is taken from the cache."
+        raise RunFolderError(str(folder.path), f"{what} changed since this run began", "", fix)
 
 
 def _reuse(

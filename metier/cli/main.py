@@ -21,7 +21,7 @@ from metier.cli import cache, check, compare, demo, doctor, init, predict, repor
 from metier.cli.faults import describe_crash, describe_fault, fault_as_plain
 from metier.cli.output import say, write_json_object
 from metier.cli.overrides import overrides_as_settings
-from metier.errors import DONE, ArgumentError, InterruptedRun, LackingEnvironment, MetierError
+from metier.errors import DONE, ArgumentError, InterruptedRun, LackingEnvironment, MetierError, MissingPackage
 
 CRASHED = 1
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -115,11 +115,23 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except MemoryError:
         fix = "Make training.tokens_per_microbatch smaller, or use a smaller model."
         return _end(LackingEnvironment("memory", "there is not enough for this", "", fix), arguments)
+    except ModuleNotFoundError as error:
+        package = (error.name or "metier").partition(".")[0]
+        return _crash(error, arguments) if package == "metier" else _end(_missing(package), arguments)
     except Exception as error:
-        say(describe_crash(error))
-        if "--json" in arguments:
-            write_json_object("error", {"exit_code": CRASHED, "kind": type(error).__name__})
-        return CRASHED
+        return _crash(error, arguments)
+
+
+def _crash(error: Exception, arguments: Sequence[str]) -> int:
+    say(describe_crash(error))
+    if "--json" in arguments:
+        write_json_object("error", {"exit_code": CRASHED, "kind": type(error).__name__})
+    return CRASHED
+
+
+def _missing(module: str) -> MissingPackage:
+    package = {"sklearn": "scikit-learn", "yaml": "PyYAML"}.get(module, module)
+    return MissingPackage(package, "is not installed", "", f"Install it: pip install {package}")
 
 
 def _end(error: MetierError, arguments: Sequence[str]) -> int:

@@ -7,9 +7,9 @@ on, with one notice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,8 @@ class TreeRunner:
     """True once the tree was found not to fit this family."""
     autocast: bool = False
     """Compute products of float32 weights in bfloat16."""
-    checked: bool = field(default=False, init=False)
+    checked: bool = False
+    """Whether the comparison with the plain forward was made; a copy for the same network need not repeat it."""
 
     def logits(self, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None = None) -> Tensor:
         """Logits that predict the targets, in the order of `tree.target_nodes`.
@@ -135,7 +136,7 @@ class TreeRunner:
         self.checked = True
         some = with_sibling(sequences[:PROBE_SEQUENCES])
         trunk, self.trunk = self.trunk, None
-        with torch.no_grad(), self._cast():
+        with torch.no_grad(), self._cast(), without_dropout(self.network):
             reference = plain_logits(self.network, some)
             try:
                 mine = self._tree_logits(TokenTree.build(some), some, None)
@@ -156,6 +157,19 @@ class TreeRunner:
         self.plain, self.trunk = True, None
         name = type(self.network).__name__
         tell(self.observers, Notice(topic="engine", message=f"{name} runs plainly, without shared prefixes: {why}."))
+
+
+@contextmanager
+def without_dropout(network: PreTrainedModel) -> Iterator[None]:
+    """Inside, no module of `network` drops anything out, and no random number is drawn."""
+    dropping = [module for module in network.modules() if module.training]
+    for module in dropping:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in dropping:
+            module.training = True
 
 
 def plain_logits(network: PreTrainedModel, sequences: Sequence[TokenSequence]) -> Tensor:

@@ -122,7 +122,7 @@ def _sentence(paying: Paying, useful: float) -> str:
             f"can prove {proof}. More test records are needed."
         )
     limit = f"{paying.test_size} test records can prove an accuracy gain of {number(paying.smallest_gain)} or more"
-    unproven = (paying.smallest_gain or 0) > useful
+    unproven = number(paying.smallest_gain or 0) > number(useful)
     rest = f", so a gain between {number(useful)} and that would stay unproven" if unproven else ""
     return f"Training can pay: {reached}, {room}; {limit}{rest}."
 

@@ -1,7 +1,7 @@
 """From the log-probabilities of a label's tokens to an answer: the scoring rules, and the choice between them.
 
 A small table, chosen on validation, the same for every language-model system: otherwise zero-shot is a
-straw man (`DESIGN.md`, rule 1: 0.16 to 0.67 on one data set, by rule alone). Imports no torch.
+straw man, because the rule alone can decide its accuracy (`docs/evidence.md`). Imports no torch.
 """
 
 from __future__ import annotations

@@ -142,7 +142,11 @@ class Encoder:
         rendered = self.render(prompt, text)
         if self.is_chat:
             return self._ids(rendered)
-        return list(self.tokenizer(rendered, truncation=False)["input_ids"])
+        ids, bare = list(self.tokenizer(rendered, truncation=False)["input_ids"]), self._ids(rendered)
+        # Some tokenizers end every text with a special token, after which a model would say nothing more.
+        while len(ids) > len(bare) and ids[-len(bare) :] != bare:
+            ids.pop()
+        return ids
 
     def _ids(self, text: str) -> Sequence[int]:
         return list(self.tokenizer(text, add_special_tokens=False, truncation=False)["input_ids"])

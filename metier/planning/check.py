@@ -237,6 +237,4 @@ def _warnings(recipe: Recipe, plan: Plan) -> tuple[str, ...]:
             f"The run may need {plan.memory_bytes / 1e9:.1f} GB of memory; {plan.memory_available / 1e9:.1f} GB are "
             "free. A smaller training.tokens_per_microbatch, fewer layers or a smaller model need less."
         )
-    if recipe.data.too_long == "reject":
-        found.append("data.too_long is reject, but this version cuts long texts at their end and keeps them.")
     return tuple(found)

@@ -317,4 +317,4 @@ def _prompts(count: int) -> str:
 
 
 def _mean(lengths: Sequence[int]) -> float:
-    return sum(lengths) / len(lengths)
+    return sum(lengths) / max(1, len(lengths))

@@ -21,7 +21,8 @@ SHOWN = 3
 FIRST_CUT = 10
 MARGIN = 16
 """Tokens by which a count of the bare text may miss that of the whole prompt: nearer ones are encoded."""
-PROBES = 8
+PROBE = "a"
+"""A text that fits under any limit."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def measure_lengths(asking: Asking, split: Split) -> Measured:
     """
     records = [(record.text, RowPlace(source=record.source, row=record.row)) for record in split.records()]
     bare = asking.base.count_tokens([text for text, _ in records])
-    extra = _extra_tokens(asking, [text for text, _ in records], bare)
+    extra = _extra_tokens(asking)
     room = asking.encoder.max_length - asking.longest_answer
     cut: list[RowPlace] = []
     lengths: list[int] = []
@@ -140,17 +141,16 @@ def measure_lengths(asking: Asking, split: Split) -> Measured:
             cut.append(place)
         lengths.append(min(count + extra, room))
     about = Lengths(
-        split=split.name, rows=len(records), median=round(statistics.median(lengths)), longest=max(lengths),
-        limit=asking.encoder.max_length, cut=len(cut), cut_first=tuple(cut[:FIRST_CUT]),
+        split=split.name, rows=len(records), median=round(statistics.median(lengths or [0])),
+        longest=max(lengths, default=0), limit=asking.encoder.max_length, cut=len(cut),
+        cut_first=tuple(cut[:FIRST_CUT]),
     )  # fmt: skip
     return Measured(about, tuple(lengths))
 
 
-def _extra_tokens(asking: Asking, texts: Sequence[str], bare: Sequence[int]) -> int:
-    """Tokens that instruction and special tokens add: the median over the shortest texts."""
-    shortest = sorted(range(len(texts)), key=lambda number: bare[number])[:PROBES]
-    differences = [len(asking.prompt_ids(texts[number])) - bare[number] for number in shortest]
-    return round(statistics.median(differences))
+def _extra_tokens(asking: Asking) -> int:
+    """Tokens that instruction and special tokens add to a text."""
+    return len(asking.prompt_ids(PROBE)) - asking.base.count_tokens([PROBE])[0]
 
 
 def _view(asking: Asking, record: Choice, with_text: bool) -> TokenView:

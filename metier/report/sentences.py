@@ -15,7 +15,7 @@ from metier.report.summary import AttemptSummary, RunSummary
 
 CALIBRATION_METRICS = ("calibration", "ece", "brier", "log_loss")
 TRUSTED_SEEDS = 5
-"""From so many training seeds on, a statement about the recipe has an interval (DESIGN, rules of evidence)."""
+"""From so many training seeds on, a statement about the recipe has an interval (docs/evidence.md)."""
 
 
 def promoted_attempt(summary: RunSummary) -> AttemptSummary | None:

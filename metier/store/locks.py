@@ -14,10 +14,14 @@ GUARD = ".run.lock"
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path, state: Path) -> Iterator[None]:
     """Keep other processes from running in `folder` while the block runs; the folder is made when missing.
 
     A folder that holds something else is left untouched: claiming it says so.
+
+    Args:
+        folder: A run folder, or one that is to become it.
+        state: The file by which a run folder is known.
 
     Raises:
         RunFolderError: Another process runs there, or nothing can be written there.
@@ -25,7 +29,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    if folder.exists() and not may_hold_a_run(folder):
+    if folder.exists() and not may_hold_a_run(folder, state):
         yield
         return
     with SpeakingErrors(folder):
@@ -45,11 +49,8 @@ def alone_in(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def may_hold_a_run(folder: Path) -> bool:
-    """Whether `folder` is a run folder or an empty one: nothing in it but what a killed start left."""
+def may_hold_a_run(folder: Path, state: Path) -> bool:
+    """Whether `folder` has the `state` of a run, or nothing in it but what a killed start left."""
     if not folder.is_dir():
         return False
-    entries = list(folder.iterdir())
-    return any(entry.name == "run.json" for entry in entries) or all(
-        entry.name == GUARD or is_leftover(entry) for entry in entries
-    )
+    return state.exists() or all(entry.name == GUARD or is_leftover(entry) for entry in folder.iterdir())

@@ -301,7 +301,7 @@ def claim_run_folder(path: Path, *, recipe_hash: str, recipe_text: str, resume: 
     folder = RunFolder(path)
     if path.exists() and not path.is_dir():
         raise RunFolderError(str(path), "is a file", "a folder", "Choose another --output.")
-    if not folder.state.exists() and path.exists() and not may_hold_a_run(path):
+    if path.exists() and not may_hold_a_run(path, folder.state):
         raise RunFolderError(str(path), "is not empty and holds no run", "", "Choose another --output.")
     state = read_state(folder) if folder.state.exists() else None
     if state is None or not (state.stages or state.complete):

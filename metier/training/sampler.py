@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -48,7 +49,12 @@ class Sampler:
     def draw(self, step: int) -> list[int]:
         """Example numbers of optimiser step `step`, counted from 0."""
         places = range(step * self.batch, min((step + 1) * self.batch, self.stream))
-        return [int(self._order(place // self.examples)[place % self.examples]) for place in places]
+        return [
+            int(_order(self.seed, place // self.examples, self.examples)[place % self.examples]) for place in places
+        ]
 
-    def _order(self, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        return np.random.default_rng(derive_seed(self.seed, "order", epoch)).permutation(self.examples)
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, examples: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The order of one epoch; kept for the next steps, because shuffling millions takes longer than a step."""
+    return np.random.default_rng(derive_seed(seed, "order", epoch)).permutation(examples)

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from metier.device import derive_seed, seeded
+from metier.engine.forward import without_dropout
 from metier.errors import InterruptedRun, RunFolderError, TrainingError
 from metier.events import Notice, Observer, StepEnded, Validated, tell
 from metier.model.adapt import AdaptedModel, check_gradients
@@ -145,7 +146,8 @@ class _Loop:
 
     def _validate(self) -> None:
         assert self.validate is not None
-        metrics = dict(self.validate())
+        with without_dropout(self.model.network):
+            metrics = dict(self.validate())
         first = next(iter(metrics.values()))
         score = (first, -metrics["loss"]) if "loss" in metrics else (first,)
         best = self.progress.best_score is None or score > tuple(self.progress.best_score)
@@ -197,7 +199,7 @@ def train_model(
     sampler = Sampler.of(section, len(objective), derive_seed(seed, "sampler"))
     optimizer = _make_optimizer(section, model, peak)
     progress = _resume(model, optimizer, folder, observers)
-    _set_dropout(model)
+    _set_dropout(model, observers)
     loop = _Loop(section, model, objective, sampler, seed, folder, validate, observers, optimizer, peak, progress)
     loop.run()
     done = loop.progress
@@ -251,9 +253,12 @@ def _resume(
     return Progressed()
 
 
-def _set_dropout(model: AdaptedModel) -> None:
+def _set_dropout(model: AdaptedModel, observers: Sequence[Observer]) -> None:
     """Only adapters drop out, and only when the recipe says so: the base runs as it does when it answers."""
     model.network.train(False)
+    if model.section.method == "lora" and model.section.lora_dropout > 0:
+        message = "With lora_dropout, tokens that several examples share are dropped alike in all of them."
+        tell(observers, Notice(topic="training", message=message))
     for name, module in model.network.named_modules():
         if ".lora_dropout" in name:
             module.train(model.section.lora_dropout > 0)

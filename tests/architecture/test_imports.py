@@ -38,14 +38,14 @@ ROOMS: dict[str, set[str]] = {
 
 VALUES = {
     "data.records", "data.card", "model.summary", "training.history",
-    "evaluation.results", "refinement.rounds", "report.summary",
+    "evaluation.results", "planning.results", "refinement.rounds", "report.summary", "serving.results",
 }  # fmt: skip
 """Values files: frozen, without torch. The report reads those of all rooms."""
 
 DOORS = {
     "recipe.load", "recipe.dump", "model.origin", "report.formats",
     "data.describe", "data.draft", "planning.check", "planning.estimate",
-    "evaluation.compare", "evaluation.files", "evaluation.verify", "model.packaged",
+    "evaluation.compare", "evaluation.files", "evaluation.paying", "evaluation.verify", "model.packaged",
     "report.gather", "report.write", "report.card", "serving.predict",
 }  # fmt: skip
 """What the command line calls."""

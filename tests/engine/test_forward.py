@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -183,3 +184,37 @@ def test_bfloat16_stays_within_its_own_noise(tiny_base: TinyBase, domain_sequenc
         noise = float((alone(network, sequences) - exact).abs().mean())
     assert noise > 0
     assert float((mine - exact).abs().mean()) < 2 * noise
+
+
+def test_dropout_does_not_disturb_the_comparison(tiny_base: TinyBase, domain_sequences: Make, notices: Any) -> None:
+    """Else a resumed training, whose adapters are no longer zero, would run plainly and draw other masks."""
+    section = AdaptationSection(method="lora", r=4, lora_dropout=0.5)
+    model = adapt_model(section, tiny_base("llama"), seed=5)
+    with torch.no_grad():
+        for parameter in model.trainable().values():
+            parameter.fill_(0.1)
+    model.network.train(True)
+    state = torch.random.get_rng_state()
+    runner = TreeRunner(model.network, observers=[notices])
+    assert runner.probe(domain_sequences(3)) and notices.messages == []
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert all(module.training for module in model.network.modules())
+
+
+def test_autocast_stays_within_its_own_noise(tiny_base: TinyBase, domain_sequences: Make, notices: Any) -> None:
+    network, sequences = tiny_base("llama").network, domain_sequences(7)
+    runner = TreeRunner(network, observers=[notices], autocast=True)
+    with torch.no_grad():
+        exact = alone(network, sequences)
+        mine = runner.logits(TokenTree.build(sequences), sequences)
+        with torch.autocast("cpu", torch.bfloat16):
+            noise = float((alone(network, sequences) - exact).abs().mean())
+    assert 0 < float((mine - exact).abs().mean()) < 2 * noise
+    assert notices.messages == []
+
+
+def test_a_copy_of_a_runner_does_not_say_it_again(tiny_base: TinyBase, domain_sequences: Make, notices: Any) -> None:
+    runner = TreeRunner(tiny_base("gemma2").network, observers=[notices])
+    assert not runner.probe(domain_sequences(2))
+    assert not replace(runner, trunk=None).probe(domain_sequences(2))
+    assert len(notices.messages) == 1

@@ -194,7 +194,7 @@ def launch(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         pytest.skip("needs fork")
     log = tmp_path_factory.mktemp("log") / "log"
     server = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         cwd=repository, start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert server.stdin is not None and server.stdout is not None

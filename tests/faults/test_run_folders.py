@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from metier.errors import RunFolderError
 from metier.store.files import append_json_line, read_json_lines
 from metier.store.locks import alone_in
+from metier.store.run_folder import RunFolder
 
 
 def _content(folder: Path) -> dict[str, bytes]:
@@ -66,11 +68,45 @@ def test_a_folder_that_holds_another_run(desk: Any, metier: Callable[..., Any]) 
         assert _content(desk.run.path) == before
 
 
+@pytest.mark.parametrize("until", ["data", "train"])
+def test_data_that_changed_since_the_run_began(until: str, desk: Any, metier: Callable[..., Any]) -> None:
+    """Checkpoints of the old data must not go on with the new."""
+    desk.recipe(training={"num_train_epochs": 1}, evaluation={"systems": ["majority"]})
+    assert metier(*desk.arguments("--until", until)).code == 0
+    before = _content(desk.run.path)
+    table = desk.folder / "mails.csv"
+    table.write_text(table.read_text(encoding="utf-8") + "where is my money please,refund\n", encoding="utf-8")
+    outcome = metier(*desk.arguments("--resume"))
+    assert outcome.code == 2
+    assert outcome.err.splitlines()[-1] == (
+        f"error: {desk.run.path}: its data or metier itself changed since this run began. "
+        "Choose another --output; what did not change is taken from the cache."
+    )
+    after = _content(desk.run.path)
+    assert {name for name in after if after[name] != before.get(name)} <= {str(desk.run.state), str(desk.run.events)}
+
+
+def test_weights_that_changed_since_the_run_began(desk: Any, metier: Callable[..., Any], tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    model = tmp_path / "model"
+    shutil.copytree(desk.values["model"], model)
+    changes = {"model": str(model), "training": {"num_train_epochs": 1}, "evaluation": {"systems": ["majority"]}}
+    desk.recipe(**changes)
+    assert metier(*desk.arguments("--until", "train")).code == 0
+    tensors = {name: tensor * 1.5 for name, tensor in load_file(model / "model.safetensors").items()}
+    save_file(tensors, model / "model.safetensors", {"format": "pt"})
+    outcome = metier(*desk.arguments("--resume"))
+    assert outcome.code == 2
+    assert f"{desk.run.path}: the weights of a base model changed since this run began." in outcome.err
+
+
 HOLDER = """
 import sys, time
 from pathlib import Path
 from metier.store.locks import alone_in
-with alone_in(Path(sys.argv[1])):
+from metier.store.run_folder import RunFolder
+with alone_in(Path(sys.argv[1]), Path(sys.argv[1]) / "run.json"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -114,18 +150,20 @@ def test_a_second_run_in_the_same_folder_is_refused(desk: Any, metier: Callable[
 
 def test_two_runs_that_start_at_once_in_a_new_folder(tmp_path: Path, hold: Any) -> None:
     process = hold(tmp_path / "new")
-    with pytest.raises(RunFolderError, match="new: is being written by another process"), alone_in(tmp_path / "new"):
+    folder = RunFolder(tmp_path / "new")
+    message = "new: is being written by another process"
+    with pytest.raises(RunFolderError, match=message), alone_in(folder.path, folder.state):
         pass
     process.kill()
     process.wait()
-    with alone_in(tmp_path / "new"):
+    with alone_in(folder.path, folder.state):
         pass
     assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_a_foreign_folder_gets_no_lock(tmp_path: Path) -> None:
     (tmp_path / "thesis.docx").touch()
-    with alone_in(tmp_path):
+    with alone_in(tmp_path, RunFolder(tmp_path).state):
         assert [path.name for path in tmp_path.iterdir()] == ["thesis.docx"]
 
 

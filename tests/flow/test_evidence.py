@@ -41,7 +41,8 @@ def test_openings_are_counted_per_test_set(new_home: Callable[[], Any], cheap: d
     other = home.run("other", **{**cheap, "evaluation": {"systems": ["majority"]}})
     assert other.folder.split("test").read_bytes() == one.folder.split("test").read_bytes()
     assert other.result.summary.comparison.openings == 2
-    assert "2" in other.folder.readme.read_text(encoding="utf-8")
+    assert "The test set was opened once, by this run." in one.folder.readme.read_text(encoding="utf-8")
+    assert "The test set was opened once" not in other.folder.readme.read_text(encoding="utf-8")
     rows = read_json_lines(home.folder / "state" / "openings.jsonl")
     assert len({row["run"] for row in rows}) == len(rows) == 2
 

@@ -100,7 +100,7 @@ def test_the_verdict_is_there_and_names_every_baseline(finished: Any) -> None:
     comparison = read_comparison(finished.folder.evaluation_of("test").path)
     assert comparison.candidate == "tuned"
     assert {difference.baseline for difference in comparison.differences} == set(SYSTEMS) - {"tuned"}
-    assert comparison.verdict in ("improved", "regressed", "not_worse", "no_evidence", "underpowered")
+    assert comparison.verdict in ("improved", "regressed", "not worse", "no evidence", "underpowered")
     assert comparison.sentence and comparison.openings == 1
     assert finished.result.summary.comparison == comparison
 

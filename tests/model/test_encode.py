@@ -48,7 +48,9 @@ def test_without_a_chat_template(plain: Encoder) -> None:
     assert plain.render(shots, "two") == "Which one?\n\none\nAnswer: card arrival\n\ntwo\nAnswer:"
 
 
-@pytest.mark.parametrize(("kind", "end", "words"), [("llama", "<|im_end|>", "refund"), ("gpt2", "<|endoftext|>", " refund")])
+@pytest.mark.parametrize(
+    ("kind", "end", "words"), [("llama", "<|im_end|>", "refund"), ("gpt2", "<|endoftext|>", " refund")]
+)
 def test_an_answer_ends_with_the_end_of_a_turn(
     tokenizer: Callable[[str], Any], kind: str, end: str, words: str
 ) -> None:
@@ -67,10 +69,24 @@ def test_the_template_without_a_special_token_falls_back_to_the_end_of_text(toke
     assert Encoder(with_words, 100).end_of_turn == with_words.eos_token_id
 
 
+def test_a_tokenizer_that_ends_every_text_does_not_end_the_prompt(tokenizer: Callable[[str], Any]) -> None:
+    from tokenizers import processors
+
+    ending = tokenizer("gpt2")
+    before = Encoder(tokenizer("gpt2"), 100).prompt(FORMAT, "hello").ids.tolist()
+    end = (ending.eos_token, ending.eos_token_id)
+    for template, wanted in ((f"$A {end[0]}", before), (f"{end[0]} $A {end[0]}", [end[1], *before])):
+        ending.backend_tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=[end])
+        assert ending("x")["input_ids"][-1] == end[1]
+        assert Encoder(ending, 100).prompt(FORMAT, "hello").ids.tolist() == wanted
+
+
 def test_no_end_at_all(tokenizer: Callable[[str], Any]) -> None:
     bare = tokenizer("gpt2")
     bare.eos_token = None
-    with pytest.raises(DataError, match=r"^model: the tokenizer has no end-of-turn and no end-of-text token, wanted one"):
+    with pytest.raises(
+        DataError, match=r"^model: the tokenizer has no end-of-turn and no end-of-text token, wanted one"
+    ):
         Encoder(bare, 100).answer("x")
 
 

@@ -54,7 +54,8 @@ def test_examples_are_earlier_turns_and_the_instruction_stands_once() -> None:
         (
             PromptSection(label_texts={"refunds": "x"}),
             LABELS,
-            r"^prompt\.label_texts: names 'refunds', which no training row has, wanted labels among card_arrival, refund\.$",
+            r"^prompt\.label_texts: names 'refunds', which no training row has, wanted labels among card_arrival, "
+            r"refund\.$",
         ),
     ],
     ids=["readable names collide", "a given text collides", "no such label"],
@@ -64,7 +65,9 @@ def test_label_texts_that_cannot_work(section: PromptSection, labels: tuple[str,
         make_prompt_format(section, labels, "label")
 
 
-@pytest.mark.parametrize(("name", "words"), [("a_b-c", "a b c"), ("__", "__"), ("  two  words ", "two words"), ("x", "x")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("a_b-c", "a b c"), ("__", "__"), ("  two  words ", "two words"), ("x", "x")]
+)
 def test_readable(name: str, words: str) -> None:
     assert readable(name) == words
 
@@ -75,7 +78,8 @@ def test_round_trip_and_hash() -> None:
     again = prompt_from_plain(json.loads(json.dumps(to_plain(other))))
     assert again == other and again.hash == other.hash
     changes: list[PromptFormat] = [
-        prompt, other, prompt.with_choices(list_labels=True), make_prompt_format(PromptSection(), LABELS[::-1], "label"),
+        prompt, other, prompt.with_choices(list_labels=True),
+        make_prompt_format(PromptSection(), LABELS[::-1], "label"),
         make_prompt_format(PromptSection(instruction="?"), LABELS, "label"),
     ]  # fmt: skip
     assert len({each.hash for each in changes}) == len(changes)

@@ -54,7 +54,8 @@ def answers(model: AdaptedModel) -> torch.Tensor:
 
 
 CASES = {
-    "lora": ("llama", {}), "lora top 1": ("llama", {"layers": "top 1"}), "patterns": ("llama", {"layers": ["*.1.mlp.*"]}),
+    "lora": ("llama", {}), "lora top 1": ("llama", {"layers": "top 1"}),
+    "patterns": ("llama", {"layers": ["*.1.mlp.*"]}),
     "one module": ("llama", {"target_modules": ["q_proj"]}), "dora": ("llama", {"use_dora": True}),
     "rslora": ("qwen2", {"use_rslora": True}), "dropout": ("llama", {"lora_dropout": 0.5}), "gpt2": ("gpt2", {}),
     "full": ("llama", {"method": "full"}), "untied full": ("qwen2", {"method": "full"}),

@@ -206,3 +206,15 @@ def test_several_candidates_and_model_baselines(make_recipe: Make, tiny_model: C
     assert not [what for stage, what in works if stage == "attempt head" and "training" in what]
     assert report.plan.seconds == pytest.approx(sum(stage.seconds for stage in report.plan.stages))
     json.dumps(to_plain(report))
+
+
+def test_where_every_text_is_too_long_all_are_counted(
+    make_recipe: Make, table: Path, tiny_model: Callable[..., Path]
+) -> None:
+    long = "where is my order please " * 12
+    rows = [f"{long} {label} {number},{label}" for number in range(20) for label in ("refund", "card", "login")]
+    table.write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
+    recipe = make_recipe(model=str(tiny_model("bert")), adaptation={"method": "full"}, training={"max_length": 20})
+    lengths = check_recipe(recipe).candidates[0].lengths
+    assert sum(each.cut for each in lengths) == sum(each.rows for each in lengths) == 60
+    assert all(len(each.cut_first) == min(10, each.cut) for each in lengths)

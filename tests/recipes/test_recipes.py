@@ -16,10 +16,10 @@ from metier.run import run_recipe
 FOLDER = Path(__file__).resolve().parents[2] / "recipes"
 RECIPES = sorted(FOLDER.glob("*.yaml"))
 EXPECTED = {
-    # name: (data set, labels, training rows, test rows, candidates); None where cleaning decides
-    "banking77-quick": ("customer_support/banking77", 12, 600, 480, {"llm"}),
-    "banking77-few": ("customer_support/banking77", 77, 770, 770, {"llm", "encoder", "head"}),
-    "abstracts": ("medical/medical_abstracts", 5, 600, 300, {"llm", "encoder", "head"}),
+    # name: (data set, labels, rows of its test file with these labels, candidates)
+    "banking77-quick": ("customer_support/banking77", 12, 480, {"llm"}),
+    "banking77-few": ("customer_support/banking77", 77, 3080, {"llm", "encoder", "head"}),
+    "abstracts": ("medical/medical_abstracts", 5, 500, {"llm", "encoder", "head"}),
 }
 
 
@@ -40,13 +40,15 @@ def test_recipe_loads_under_its_own_name(path: Path) -> None:
 def test_recipe_prepares_its_data(
     path: Path, real_data: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name, labels, train, test, _ = EXPECTED[path.stem]
+    name, labels, test, _ = EXPECTED[path.stem]
     monkeypatch.setenv("METIER_DATA", str(real_data(name).parents[name.count("/")]))
     monkeypatch.chdir(tmp_path)
-    result = run_recipe(load_recipe(path), output=tmp_path / "run", until="data")
-    data = load_prepared(result.folder.data)
+    recipe = load_recipe(path)
+    data = load_prepared(run_recipe(recipe, output=tmp_path / "run", until="data").folder.data)
+    asked = recipe.data
     assert len(data.labels) == labels
-    assert (len(data.train), len(data.test)) == (train, test)
+    assert len(data.train) == (asked.max_examples or labels * (asked.examples_per_label or 0))
+    assert len(data.test) == min(asked.max_test_examples or test, test)
 
 
 def test_few_becomes_twenty_by_one_setting(

@@ -74,7 +74,7 @@ def test_usage_and_purge_know_only_their_own_folders(tmp_path: Path) -> None:
 
 
 def test_an_unknown_kind_is_refused() -> None:
-    with pytest.raises(ValueError, match="'secrets' is no kind of cache entry; there are models, trunk, tokens, feat"):
+    with pytest.raises(ValueError, match="'secrets' is no kind of cache entry; there are models, trunk, features, sc"):
         cache_folder("secrets")
     with pytest.raises(ValueError, match="no kind of cache entry"):
         purge("../..")

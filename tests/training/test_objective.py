@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,13 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from metier.engine.forward import TreeRunner, plain_logits
 from metier.engine.tree import TokenSequence
+from metier.engine.trunk import TrunkCache, TrunkIdentity
 from metier.errors import DataError
 from metier.training.objective import HeadObjective, LanguageObjective, class_weights
 
 
 @pytest.mark.parametrize("budget", [1, 20, 10_000])
-def test_a_weighted_loss_of_tokens(
-    tiny_base: Callable[..., Any], sequences: list[TokenSequence], budget: int
-) -> None:
+def test_a_weighted_loss_of_tokens(tiny_base: Callable[..., Any], sequences: list[TokenSequence], budget: int) -> None:
     network = tiny_base("llama").network
     weights = [0.5 + number for number in range(10)]
     objective = LanguageObjective(TreeRunner(network), sequences, weights)
@@ -57,6 +57,22 @@ def test_a_weighted_loss_of_classes(tiny_base: Callable[..., Any], kind: str, bu
         parts = list(objective.parts(numbers, budget))
     assert sum(float(part.loss) for part in parts) == pytest.approx(by_hand, rel=1e-5)
     assert objective.weight(numbers) == 6.0 and objective.targets(numbers) == 3 and len(objective) == 4
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama", "mamba"])
+def test_a_loss_of_classes_over_a_stored_trunk(tiny_base: Callable[..., Any], tmp_path: Path, kind: str) -> None:
+    base = tiny_base(kind)
+    texts = [np.array(ids) for ids in ([2, 9, 3], [2, 9, 10, 11, 3], [2, 3], [2, 12, 3])]
+    identity = TrunkIdentity(weights_sha256="w", depth=1, dtype="float32", causal=base.kind == "decoder")
+    trunk = TrunkCache(tmp_path, identity)
+    trunk.build(base.network, [TokenSequence(ids, np.zeros(len(ids), dtype=np.bool_)) for ids in texts])
+    head = torch.nn.Linear(32, 3)
+    losses = []
+    for stored in (None, trunk):
+        objective = HeadObjective(base.network, base.kind, head, texts, [0, 2, 1, 1], [1.0] * 4, trunk=stored)
+        with torch.no_grad():
+            losses.append(sum(float(part.loss) for part in objective.parts([0, 1, 2, 3], 12)))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 LABELS = ["a", "b", "a", "a", "c", "b"]

@@ -43,7 +43,7 @@ def test_warm_up_differs_on_purpose() -> None:
 def test_a_warm_up_longer_than_the_training() -> None:
     section = TrainingSection(warmup_steps=100)
     rates = [learning_rate_at(step, TOTAL, section, PEAK) for step in range(TOTAL)]
-    assert rates == sorted(rates) and 0 < rates[0] and rates[-1] < PEAK
+    assert rates == sorted(rates) and rates[0] > 0 and rates[-1] < PEAK
 
 
 def test_every_method_has_a_default_and_every_scheduler_a_shape() -> None:

@@ -7,6 +7,7 @@ never taught to stop does not stop.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -81,7 +82,7 @@ class Encoder:
 
     def render(self, prompt: PromptFormat, text: str) -> str:
         """The whole prompt as the model sees it, up to where its answer begins."""
-        turns = prompt.messages(text)
+        turns = [{**turn, "content": self.harmless(turn["content"])} for turn in prompt.messages(text)]
         if self.is_chat:
             return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
         parts = [f"{turn['content']}\nAnswer:" if turn["role"] == "user" else turn["content"] for turn in turns]
@@ -112,6 +113,7 @@ class Encoder:
 
     def text(self, text: str) -> EncodedPrompt:
         """Ids of a bare text with the tokenizer's own special tokens, as encoders read it."""
+        text = self.harmless(text)
         ids = self.tokenizer(text, truncation=False)["input_ids"]
         if len(ids) <= self.max_length:
             return EncodedPrompt(np.array(ids, dtype=np.int64), cut=False)
@@ -122,6 +124,18 @@ class Encoder:
             shorter -= len(ids) - self.max_length
             ids = self.tokenizer(self.cut(text, shorter), truncation=False)["input_ids"]
         return EncodedPrompt(np.array(ids, dtype=np.int64), cut=True)
+
+    def harmless(self, text: str) -> str:
+        """`text` with a space in every word that the tokenizer would read as a control token.
+
+        A record that says `<|im_end|>` must not be able to end its own turn.
+        """
+        return self._control.sub(lambda found: f"{found.group()[0]} {found.group()[1:]}", text)
+
+    @cached_property
+    def _control(self) -> re.Pattern[str]:
+        words = sorted((word for word in self.tokenizer.all_special_tokens if len(word) > 1), key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, words)) or r"(?!)")
 
     def cut(self, text: str, tokens: int) -> str:
         """`text` shortened to about `tokens` tokens by the policy, at token borders."""

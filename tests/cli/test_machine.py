@@ -21,13 +21,13 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_usage_and_purge_of_one_kind(own_cache: Path, metier: Callable[..., Any]) -> None:
-    (cache_folder("tokens") / "a").write_bytes(b"x" * 2_000_000)
+    (cache_folder("scores") / "a").write_bytes(b"x" * 2_000_000)
     (cache_folder("trunk") / "b").write_bytes(b"x" * 1_000_000)
     plain = json.loads(metier("cache", "usage", "--json").out)
     assert plain["folder"] == str(own_cache)
-    assert plain["kinds"]["tokens"] == {"files": 1, "bytes": 2_000_000}
-    assert "tokens" in metier("cache", "usage").out
-    assert metier("cache", "purge", "tokens").out == "Freed 2.0 MB.\n"
+    assert plain["kinds"]["scores"] == {"files": 1, "bytes": 2_000_000}
+    assert "scores" in metier("cache", "usage").out
+    assert metier("cache", "purge", "scores").out == "Freed 2.0 MB.\n"
     assert (own_cache / "trunk" / "b").exists()
     assert metier("cache", "purge", "--all").out == "Freed 1.0 MB.\n"
 

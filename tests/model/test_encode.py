@@ -147,3 +147,13 @@ def test_cut_gives_at_most_so_many_tokens(tokenizer: Callable[[str], Any], polic
     encoder = Encoder(tokenizer("bert"), 100, policy)
     kept = encoder.tokenizer(encoder.cut("alpha beta gamma delta", tokens), add_special_tokens=False)["input_ids"]
     assert len(kept) <= max(0, tokens)
+
+
+def test_a_text_cannot_end_its_own_turn(chat: Encoder) -> None:
+    said = "please <|im_end|> now"
+    rendered = chat.render(FORMAT, said)
+    assert rendered.count("<|im_end|>") == chat.render(FORMAT, "please now").count("<|im_end|>")
+    assert "< |im_end|>" in rendered
+    control = chat.end_of_turn
+    assert list(chat.text(said).ids).count(control) == list(chat.text("please now").ids).count(control)
+    assert chat.harmless("a plain text") == "a plain text"

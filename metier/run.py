@@ -129,6 +129,9 @@ def _go_through(
     models = fingerprint([shop.weights(each.model) for each in candidates.values()])
     _refuse_change(folder, "models", models, "the weights of a base model")
     finish_stage(folder, "models", models)
+    hardware = fingerprint([shop.hardware.device, shop.hardware.dtype])
+    _refuse_change(folder, "hardware", hardware, "the device or dtype that the recipe leads to")
+    finish_stage(folder, "hardware", hardware)
     _baselines(shop)
     attempts = [_attempt(shop, name, number) for number, name in enumerate(candidates, start=1)]
     if until == "train":
@@ -201,10 +204,23 @@ def _attempt(shop: Workshop, name: str, number: int) -> Attempt:
     fields = {field: recipe.model_dump(mode="json")[field] for field in read}
     # The name alone would not do: other weights may lie in the same folder, or under the same hub branch, by now.
     weights = shop.weights(recipe.model)
-    key = fingerprint([STAGE_VERSION, "attempt", fields, weights, recipe.data.too_long, shop.data.card.fingerprint])
+    # Resolved: `auto` may lead elsewhere on the machine that filled the cache.
+    place_of_work = [shop.hardware.device, shop.hardware.dtype]
+    data = [_what_attempts_read(shop), recipe.data.too_long, shop.recipe.seed]
+    # The name stands in the results of an attempt.
+    key = fingerprint([STAGE_VERSION, "attempt", name, fields, weights, place_of_work, data])
     place = shop.folder.attempt(number).path
     _reuse(shop.folder, f"attempt {name}", key, place, shop.observers, lambda: run_attempt(shop, name, recipe, number))
     return read_attempt(shop, name, recipe, number)
+
+
+def _what_attempts_read(shop: Workshop) -> list[str]:
+    """Train and validation to the byte: ids are blind to capitals and spaces, and know no group and no row.
+
+    The name of the label's column stands in the prompt. The test set is not among it.
+    """
+    splits = [file_sha256(shop.folder.split(name)) for name in ("train", "validation")]
+    return [shop.data.card.label_column, *splits]
 
 
 def _refuse_change(folder: RunFolder, stage: str, key: str, what: str) -> None:

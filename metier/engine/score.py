@@ -57,7 +57,7 @@ def score_labels(
         tree = TokenTree.build([rest[number] for number in group], offset=cut)
         whole = [sequences[number] for number in group]
         scores[group] = _group_scores(runner, tree, whole, prefix)
-        done, computed = done + len(group), computed + len(tree)
+        done, computed = done + len(group), computed + (tree.logical_tokens if runner.plain else len(tree))
         tell(observers, Progress(label=title, done=done // len(labels), total=len(prompts)))
     return scores.reshape(len(prompts), len(labels)), computed
 

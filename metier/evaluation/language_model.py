@@ -30,6 +30,8 @@ SLICE = 100
 """Inputs that are scored, and stored, together: what a kill can lose."""
 SHOT_TOKENS = 96
 """Few-shot examples are drawn among texts of at most this many tokens, where there are enough."""
+TURN_TOKENS = 16
+"""Room for an example's answer and for what a chat template puts around it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +133,10 @@ def store_label_trees(runner: TreeRunner, prompts: Sequence[Ints], answers: Sequ
 class Ground:
     """A base language model and how it is asked: what the base systems are built on."""
 
+    name: str
+    """As the recipe names it: with several candidates it need not be the tuned model's base."""
+    context: int
+    """Longest input in tokens."""
     runner: TreeRunner
     encoder: Encoder
     prompt: PromptFormat
@@ -170,9 +176,11 @@ def build_few_shot(material: Material) -> LabelScorer:
     attempts = []
     for k in material.section.few_shot.k:
         for draw in range(material.section.few_shot.seeds):
-            shots = draw_shots(material, ground.encoder, k, draw)
+            drawn = draw_shots(material, ground.encoder, k, draw)
+            shots = fit_shots(drawn, ground.encoder, ground.context // 2)
             prompt = ground.prompt.with_choices(list_labels=ground.list_labels is not False, shots=shots)
-            attempts.append(_attempt(material, ground, prompt, f"k={len(shots)}, draw={draw}", "few_shot"))
+            about = f"k={len(shots)}, draw={draw}" + (", examples cut" if shots != drawn else "")
+            attempts.append(_attempt(material, ground, prompt, about, "few_shot"))
     best = max(attempts, key=lambda attempt: attempt.chosen.score)
     count = len(best.prompt.shots)
     kind = f"base model, {count} examples in the prompt"
@@ -195,6 +203,15 @@ def draw_shots(material: Material, encoder: Encoder, k: int, draw: int) -> list[
     return shots
 
 
+def fit_shots(shots: Sequence[tuple[str, str]], encoder: Encoder, room: int) -> list[tuple[str, str]]:
+    """The examples, each cut to an equal share of `room` tokens where together they are longer than that."""
+    lengths = [len(encoder.tokenizer(text)["input_ids"]) + TURN_TOKENS for text, _ in shots]
+    if sum(lengths) <= room:
+        return list(shots)
+    share = max(1, room // len(shots) - TURN_TOKENS)
+    return [(encoder.cut(text, share), label) for text, label in shots]
+
+
 def _attempt(material: Material, ground: Ground, prompt: PromptFormat, about: str, title: str) -> _Attempted:
     """Score a prompt on validation and choose its rule."""
     records = list(material.validation)[: material.section.selection_examples]
@@ -214,6 +231,7 @@ def _best(
     best = max(attempts, key=lambda attempt: attempt.chosen.score)
     n = min(len(material.validation), material.section.selection_examples)
     settings = {
+        "model": ground.name,
         "prompt_hash": best.prompt.hash,
         "list_labels": best.prompt.list_labels,
         "rule": best.chosen.rule.name,
@@ -226,10 +244,10 @@ def _best(
 
 
 def _scorer(material: Material, ground: Ground, prompt: PromptFormat, rule: Rule, *, name: str) -> LabelScorer:
-    """The base model under one prompt. Examples and label names get room beside the record's text."""
-    tokens = sum(len(ground.encoder.tokenizer(text)["input_ids"]) + 16 for text, _ in prompt.shots)
+    """The base model under one prompt. Examples and label names get room beside the record's text, if there is."""
+    tokens = sum(len(ground.encoder.tokenizer(text)["input_ids"]) + TURN_TOKENS for text, _ in prompt.shots)
     tokens += 2 * sum(map(len, ground.encoder.answers(prompt))) if prompt.list_labels else 0
-    encoder = replace(ground.encoder, max_length=ground.encoder.max_length + tokens)
+    encoder = replace(ground.encoder, max_length=min(ground.encoder.max_length + tokens, ground.context))
     # The trunk cache only where its entries are read again: under the prompt of the tuned model.
     shared = ground.runner.trunk is None or prompt.hash == ground.tuned_prompt_hash
     runner = ground.runner if shared else replace(ground.runner, trunk=None)

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from metier.engine.tree import Ints
+from metier.errors import RunFolderError
+from metier.events import Notice, Observer, tell
 from metier.store.files import append_json_line, read_json_lines
 
 
@@ -20,13 +22,20 @@ class ScoreStore:
     path: Path
     identity: str
     """Weights and dtype of the base model."""
+    observers: Sequence[Observer] = ()
     _rows: dict[str, tuple[list[float], float]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Read what is stored; a torn last line is left out."""
-        if self.path.exists():
-            for row in read_json_lines(self.path):
-                self._rows[str(row["key"])] = (list(row["sums"]), float(row["seconds"]))
+        """Read what is stored; a torn last line is left out, a damaged file is removed and reported."""
+        if not self.path.exists():
+            return
+        try:
+            rows = read_json_lines(self.path)
+            self._rows = {str(row["key"]): (list(map(float, row["sums"])), float(row["seconds"])) for row in rows}
+        except (RunFolderError, KeyError, TypeError, ValueError):
+            message = f"{self.path.name}: damaged file of stored label scores, removed; they will be computed again."
+            tell(self.observers, Notice(topic="cache", message=message))
+            self.path.unlink(missing_ok=True)
 
     def keys(self, prompts: Sequence[Ints], labels: Sequence[Ints]) -> Iterator[str]:
         """The key of each prompt under these labels."""

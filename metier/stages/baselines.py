@@ -35,7 +35,7 @@ def baseline_systems(shop: Workshop, trunk: TrunkCache | None = None) -> list[Sy
         base = shop.base(ModelSection(name=shop.recipe.evaluation.probe_model))
         extras |= {
             "probe_store": shop.features(base),
-            "probe_encoder": Encoder(base.tokenizer, base.context),
+            "probe_encoder": Encoder(base.tokenizer, base.context, shop.cut_policy),
             "probe_parameters": base.parameters,
             "probe_name": base.name,
         }
@@ -85,6 +85,8 @@ def _ground(shop: Workshop, trunk: TrunkCache | None) -> Ground:
     base = shop.base(recipe.model)
     prompt = shop.prompt(recipe)
     return Ground(
+        name=base.name,
+        context=base.context,
         runner=TreeRunner(base.network, trunk, shop.observers),
         encoder=shop.encoder(base, recipe),
         prompt=prompt,

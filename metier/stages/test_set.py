@@ -87,11 +87,15 @@ def _tuned(shop: Workshop, saved: Saved, trunk: TrunkCache | None) -> System:
 
 
 def _shared_trunk(shop: Workshop, chosen: Attempt, saved: Saved) -> TrunkCache | None:
-    """Boundary states that zero_shot and the tuned model both read, where both are the same language model."""
+    """Boundary states that zero_shot and the tuned model both read, where both are the same language model.
+
+    Weights that learned are kept in float32 and have a hash of their own: such a model shares nothing.
+    """
     wants = saved.model.head is None and 0 < saved.trunk_layers < saved.model.base.layers
     if not wants or not {"zero_shot", "few_shot"} & set(shop.recipe.evaluation.systems):
         return None
-    if language_model_candidate(shop).model != chosen.recipe.model or saved.model.plan.weights:
+    learned_weights = saved.model.section.method in ("full", "freeze")
+    if language_model_candidate(shop).model != chosen.recipe.model or learned_weights:
         return None
     return shop.trunk(saved.model.base, saved.trunk_layers, causal=True)
 

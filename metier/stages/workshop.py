@@ -82,8 +82,13 @@ class Workshop:
 
     def encoder(self, base: BaseModel, recipe: Recipe) -> Encoder:
         """How text becomes tokens for one model and candidate."""
-        policy = recipe.data.too_long if recipe.data.too_long != "reject" else "cut_end"
-        return Encoder(base.tokenizer, min(recipe.training.max_length, base.context), policy)
+        return Encoder(base.tokenizer, min(recipe.training.max_length, base.context), self.cut_policy)
+
+    @property
+    def cut_policy(self) -> str:
+        """How every system cuts a text that is too long for it; `reject` is for training records only."""
+        policy = self.recipe.data.too_long
+        return policy if policy != "reject" else "cut_end"
 
     def prompt(self, recipe: Recipe) -> PromptFormat:
         """How a record is put before a language model."""
@@ -104,7 +109,7 @@ class Workshop:
     def scores(self, base: BaseModel) -> ScoreStore:
         """Stored label scores of a base model."""
         identity = f"{base.weights_sha256}/{base.network.dtype}"
-        return ScoreStore(cache_folder("scores") / f"{base.weights_sha256[:24]}.jsonl", identity)
+        return ScoreStore(cache_folder("scores") / f"{base.weights_sha256[:24]}.jsonl", identity, self.observers)
 
     def model_size(self, attempt: Attempt) -> int:
         """Parameters of an attempt's model."""

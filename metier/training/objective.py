@@ -83,7 +83,8 @@ class LanguageObjective:
             wanted = torch.from_numpy(tree.target_ids).to(logits.device)
             losses = nn.functional.cross_entropy(logits, wanted, reduction="none")
             scale = torch.from_numpy(weights[tree.target_sequences]).to(logits.device)
-            yield Part((losses * scale).sum(), len(tree), tree.logical_tokens)
+            computed = tree.logical_tokens if self.runner.plain else len(tree)
+            yield Part((losses * scale).sum(), computed, tree.logical_tokens)
 
 
 @dataclass(frozen=True, eq=False)

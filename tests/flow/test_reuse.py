@@ -142,3 +142,47 @@ def test_a_run_survives_a_purge_of_the_cache(finished: Any, home: Any, monkeypat
     before = (finished.folder.attempt(2).model / "model.safetensors").read_bytes()
     assert purge("stages") > 0
     assert (finished.folder.attempt(2).model / "model.safetensors").read_bytes() == before
+
+
+def test_texts_that_only_count_as_the_same_are_other_data(new_home: Callable[[], Any], cheap: dict[str, Any]) -> None:
+    """Ids are blind to capitals and the fingerprint to the name of the label's column; a model is to neither."""
+    home = new_home()
+    home.run("one", **cheap)
+    table = home.folder / "mails.csv"
+    header, rows = table.read_text(encoding="utf-8").split("\n", 1)
+    table.write_text(f"{header}\n{rows.replace('money', 'MONEY')}", encoding="utf-8")
+    assert "attempt head" in home.run("two", **cheap).done
+    table.write_text(f"{header.replace('intent', 'topic')}\n{rows}", encoding="utf-8")
+    renamed = {**home.values["data"], "label": "topic"}
+    assert "attempt head" in home.run("three", **cheap, data=renamed).done
+
+
+def test_an_upper_half_that_learned_does_not_share_its_trunk_with_another_dtype(
+    new_home: Callable[[], Any], tiny_model: Callable[..., Path]
+) -> None:
+    """With `freeze` the tuned model is float32 and the base bfloat16: their boundary states are not the same."""
+    way = {"model": str(tiny_model("llama")), "adaptation": {"method": "freeze", "layers": "top 1"}}
+    changes = {
+        "candidates": {"upper": way}, "evaluation": {"systems": ["zero_shot"]}, "prompt": {"list_labels": False},
+        "hardware": {"dtype": "bfloat16"},
+        "training": {"max_steps": 2},
+    }  # fmt: skip
+    home = new_home()
+    ran = home.run("mixed", **changes)
+    assert read_json(ran.folder.lock, format="lock")["hardware"]["dtype"] == "bfloat16"
+    # The attempt's own states, and no others.
+    assert len(list((home.folder / "cache" / "trunk").iterdir())) == 1
+
+
+def test_hardware_that_changed_since_the_run_began(
+    new_home: Callable[[], Any], cheap: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`auto` may lead elsewhere on the machine where a run goes on: answers of two dtypes are not mixed."""
+    home = new_home()
+    monkeypatch.setattr("metier.device._has_native_bfloat16", lambda _device: False)
+    changes = {**cheap, "hardware": {"dtype": "auto"}}
+    home.run("moved", **changes, until="train")
+    monkeypatch.setattr("metier.device._has_native_bfloat16", lambda _device: True)
+    with pytest.raises(RunFolderError, match="the device or dtype that the recipe leads to changed since this run"):
+        home.run("moved", **changes, resume=True)
+    assert "attempt head" in home.run("elsewhere", **changes).done

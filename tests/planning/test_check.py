@@ -180,11 +180,6 @@ def test_too_little_memory_is_a_warning(make_recipe: Make, monkeypatch: pytest.M
     assert "GB of memory; 0.0 GB are free. A smaller training.tokens_per_microbatch" in report.warnings[0]
 
 
-def test_a_policy_that_is_not_in_force_is_said(make_recipe: Make, table: Path) -> None:
-    data = {"train": str(table), "text": "text", "label": "label", "too_long": "reject"}
-    assert "data.too_long is reject, but this version cuts" in check_recipe(make_recipe(data=data)).warnings[0]
-
-
 def test_several_candidates_and_model_baselines(make_recipe: Make, tiny_model: Callable[..., Path]) -> None:
     llama, bert = str(tiny_model("llama")), str(tiny_model("bert"))
     recipe = make_recipe(

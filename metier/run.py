@@ -34,6 +34,7 @@ from metier.report.gather import gather_summary
 from metier.report.summary import RunSummary
 from metier.report.write import write_report
 from metier.store.event_log import EventLog
+from metier.store.files import write_text
 from metier.store.fingerprint import file_sha256, fingerprint
 from metier.store.locks import alone_in
 from metier.store.run_folder import (
@@ -211,6 +212,8 @@ def _attempt(shop: Workshop, name: str, number: int) -> Attempt:
     key = fingerprint([STAGE_VERSION, "attempt", name, fields, weights, place_of_work, data])
     place = shop.folder.attempt(number).path
     _reuse(shop.folder, f"attempt {name}", key, place, shop.observers, lambda: run_attempt(shop, name, recipe, number))
+    # One that was taken from the cache came with the recipe of its run: another name, other gates.
+    write_text(shop.folder.attempt(number).recipe, dump_recipe(recipe))
     return read_attempt(shop, name, recipe, number)
 
 

@@ -41,17 +41,17 @@ def check(
     if schema:
         from metier.recipe.dump import recipe_schema
 
-        show(json.dumps(recipe_schema(), indent=2, ensure_ascii=False))
+        show(json.dumps(recipe_schema(), indent=2, ensure_ascii=False), exact=True)
         return DONE
     if recipe is None:
         raise ArgumentError("metier check", "no recipe is given", "a YAML file", "See `metier check --help`.")
-    from metier.recipe.load import load_recipe
+    from metier.cli.overrides import load_with_settings
 
-    loaded = load_recipe(recipe, tuple(settings or ()))
+    loaded = load_with_settings(recipe, settings)
     if resolved:
         from metier.recipe.dump import dump_recipe
 
-        show(dump_recipe(loaded).rstrip("\n"))
+        show(dump_recipe(loaded).rstrip("\n"), exact=True)
         return DONE
     return _check(loaded, as_json=as_json)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from metier.cli.output import show, write_json_object
+from metier.cli.output import show, terminal_width, write_json_object
 from metier.cli.run import AsJson, Settings
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def compare_runs(
     if as_json:
         write_json_object("comparison", to_plain(comparison))
         return DONE
-    show(f"On {comparison.n:,} test records:\n\n{systems_table(systems, shown_metrics(comparison))}\n")
+    table = systems_table(systems, shown_metrics(comparison), width=terminal_width())
+    show(f"On {comparison.n:,} test records:\n\n{table}\n")
     show(f"{differences_table(comparison)}\n\n{comparison.sentence}")
     return DONE
 

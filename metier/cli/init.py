@@ -25,6 +25,7 @@ def init(
     ] = Path("recipe.yaml"),
 ) -> int:
     """Look at the data, say what it is, and write a recipe."""
+    from metier.cli.overrides import quoted
     from metier.data.describe import describe_data
     from metier.data.draft import draft_recipe
     from metier.errors import DONE, ArgumentError
@@ -36,7 +37,7 @@ def init(
     description = describe_data(data)
     say(_what_was_found(description))
     write_text(output, draft_recipe(description, recipe_folder=output.absolute().parent))
-    show(f"Wrote {output}.\nNext: metier check {output}")
+    show(f"Wrote {output}.\nNext: metier check {quoted(output)}")
     return DONE
 
 
@@ -44,10 +45,15 @@ def _what_was_found(description: DataDescription) -> str:
     from metier.cli.tables import aligned
     from metier.report import formats
 
-    rows = [(column.name, column.kind, f"{column.mean_length:.0f} characters") for column in description.columns]
+    rows = [
+        (column.name, column.kind, formats.counted(round(column.mean_length), "character"))
+        for column in description.columns
+    ]
     files = ", ".join(source.name for source in description.sources)
+    beside = [path.name for path in (description.validation, description.test) if path is not None]
     lines = [
         f"{files}: {formats.counted(description.rows, 'row')}",
+        *(f"{name}: found beside it, with the same columns" for name in beside),
         "",
         aligned(("Column", "Seems to be", "Mean length"), rows),
         "",

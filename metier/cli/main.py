@@ -20,7 +20,7 @@ from metier import __version__
 from metier.cli import cache, check, compare, demo, doctor, init, predict, report, run, verify
 from metier.cli.faults import describe_crash, describe_fault, fault_as_plain
 from metier.cli.output import say, write_json_object
-from metier.cli.overrides import overrides_as_settings
+from metier.cli.overrides import overrides_as_settings, quoted
 from metier.errors import DONE, ArgumentError, InterruptedRun, LackingEnvironment, MetierError, MissingPackage
 
 CRASHED = 1
@@ -153,4 +153,4 @@ def _how_to_resume(arguments: Sequence[str]) -> str:
     if not arguments or arguments[0] not in ("run", "train", "demo"):
         return ""
     rest = [*arguments, *([] if arguments[0] == "demo" or "--resume" in arguments else ["--resume"])]
-    return f"Nothing that was saved is lost. To continue: metier {' '.join(rest)}"
+    return f"Nothing that was saved is lost. To continue: metier {' '.join(map(quoted, rest))}"

@@ -1,10 +1,21 @@
-"""`--section.field value` on the command line, which is short for `--set section.field=value`."""
+"""What stands on the command line beside the recipe: `--set section.field=value`, and `--section.field value`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from metier.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from metier.recipe.sections import Recipe
+
+_OF_CANDIDATES_ALONE = ("model", "adaptation", "training")
+"""Sections that nothing but candidates reads: what every candidate says itself has no other use."""
+_DATA_ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx", ".txt")
+_SHELL_SIGNS = frozenset("|&;<>()$`\\\"'*?[]#~!{}")
 
 
 def overrides_as_settings(arguments: Sequence[str]) -> list[str]:
@@ -32,3 +43,45 @@ def overrides_as_settings(arguments: Sequence[str]) -> list[str]:
             value = rest.pop(0)
         settled += ["--set", f"{name.replace('-', '_')}={value}"]
     return settled
+
+
+def load_with_settings(path: Path, settings: Sequence[str] | None) -> Recipe:
+    """The recipe with what `--set` says.
+
+    Raises:
+        RecipeError: It cannot be read, or has faults.
+        ArgumentError: The file is data, or a setting would change nothing.
+    """
+    from metier.recipe.load import load_recipe
+
+    if path.suffix.lower() in _DATA_ENDINGS and path.is_file():
+        fix = f"Write one: metier init {quoted(path)}"
+        raise ArgumentError(str(path), "is a data file by its name", "a recipe, a YAML file", fix)
+    recipe = load_recipe(path, tuple(settings or ()))
+    for setting in settings or ():
+        _refuse_without_effect(recipe, setting.partition("=")[0].strip())
+    return recipe
+
+
+def quoted(word: object) -> str:
+    """A word of a command as a person has to type it: in quotes when it has spaces or signs of the shell."""
+    text = str(word)
+    plain = text and not any(char.isspace() or char in _SHELL_SIGNS for char in text)
+    return text if plain else shlex.quote(text)
+
+
+def _refuse_without_effect(recipe: Recipe, path: str) -> None:
+    section, _, field = path.replace("-", "_").partition(".")
+    field = field.partition(".")[0] or ("name" if section == "model" else "")
+    if section not in _OF_CANDIDATES_ALONE or not field or not recipe.candidates:
+        return
+    own = {name: _fields(overrides.get(section)) for name, overrides in recipe.candidates.items()}
+    if all(field in fields for fields in own.values()):
+        wanted = f"candidates.NAME.{section}.{field}"
+        fix = f"Write --set candidates.{next(iter(own))}.{section}.{field}=VALUE."
+        raise ArgumentError(f"--set {path}", "changes nothing: every candidate says its own", wanted, fix)
+
+
+def _fields(value: object) -> frozenset[str]:
+    """The fields that a candidate's section sets; `model: NAME` is short for its name."""
+    return frozenset(map(str, value)) if isinstance(value, Mapping) else frozenset({"name"} if value else ())

@@ -99,7 +99,7 @@ def _show_answer(answer: Answer, *, as_json: bool) -> None:
     if answer.label is None:
         show(f"(no answer: {answer.reason})")
         return
-    show(answer.label)
+    show(answer.label, exact=True)
     shown = list(chances.items())[: RUNNERS_UP + 1]
     if shown:
         say("")

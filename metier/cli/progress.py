@@ -99,7 +99,9 @@ def line_of(event: StageStarted | StageFinished | Validated | Notice | Table) ->
     if isinstance(event, StageStarted):
         return f"{event.stage}: {event.detail}" if event.detail else event.stage
     if isinstance(event, StageFinished):
-        how = "taken from before" if event.reused else formats.duration(event.seconds)
+        if event.reused:
+            return f"  {event.stage} done: {event.detail or 'taken from before'}"
+        how = formats.duration(event.seconds)
         return f"  {event.stage} done: {how}" + (f" ({event.detail})" if event.detail else "")
     if isinstance(event, Validated):
         scores = ", ".join(

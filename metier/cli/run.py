@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metier.cli.output import say, show, write_json_object
+from metier.cli.output import say, show, terminal_width, write_json_object
 
 if TYPE_CHECKING:
     from metier.recipe.sections import Recipe
@@ -44,14 +44,13 @@ def run(
 
     The run folder holds everything. The same recipe again does nothing when its run is complete.
     """
+    from metier.cli.overrides import load_with_settings
     from metier.errors import ArgumentError
-    from metier.recipe.load import load_recipe
 
     if until not in (None, "data", "train"):
         raise ArgumentError("--until", repr(until), "data or train")
-    return execute(
-        load_recipe(recipe, tuple(settings or ())), output=output, until=until, resume=resume, as_json=as_json
-    )
+    loaded = load_with_settings(recipe, settings)
+    return execute(loaded, output=output, until=until, resume=resume, as_json=as_json)
 
 
 def train(
@@ -122,6 +121,7 @@ def result_as_plain(result: RunResult) -> dict[str, Any]:
 
 
 def _result_text(result: RunResult) -> str:
+    from metier.cli.overrides import quoted
     from metier.cli.tables import final_text
 
     folder = _shown(result.folder.path)
@@ -129,7 +129,8 @@ def _result_text(result: RunResult) -> str:
         how = "the same command with --resume instead goes on"
         return f"Stopped where --until said. The run so far is in {folder}; {how}."
     report = _shown(result.folder.report_page)
-    return final_text(result.summary, report=report, predict=f"metier predict {folder} IN OUT")
+    predict = f"metier predict {quoted(folder)} IN OUT"
+    return final_text(result.summary, report=report, predict=predict, width=terminal_width())
 
 
 def _shown(path: Path) -> str:

@@ -20,8 +20,14 @@ def aligned(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([lines[0], "  ".join("─" * width for width in widths), *lines[1:]])
 
 
-def systems_table(systems: Sequence[Evaluation], metrics: Sequence[str]) -> str:
-    """One row a system: its metrics with their intervals, its size, its time for a thousand answers."""
+def systems_table(systems: Sequence[Evaluation], metrics: Sequence[str], *, width: int | None = None) -> str:
+    """One row a system: its metrics with their intervals, its size, its time for a thousand answers.
+
+    Args:
+        systems: In the order of the rows.
+        metrics: In the order of the columns.
+        width: Of the terminal; the last columns are left out where it is narrower. None: all are shown.
+    """
     titles = [f"{formats.metric_title(metric)} (95 %)" for metric in metrics]
     rows = [
         [
@@ -33,7 +39,12 @@ def systems_table(systems: Sequence[Evaluation], metrics: Sequence[str]) -> str:
         ]
         for system in systems
     ]
-    return aligned(["System", *titles, "Parameters", "Size", "Per 1,000"], rows)
+    columns = ["System", *titles, "Parameters", "Size", "Per 1,000"]
+    table = aligned(columns, rows)
+    while width is not None and len(columns) > 2 and max(map(_width, table.splitlines())) > width:
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+        table = aligned(columns, rows)
+    return table
 
 
 def differences_table(comparison: Comparison) -> str:
@@ -61,18 +72,20 @@ def gate_lines(comparison: Comparison) -> list[str]:
     ]
 
 
-def final_text(summary: RunSummary, *, report: str, predict: str) -> str:
+def final_text(summary: RunSummary, *, report: str, predict: str, width: int | None = None) -> str:
     """What `metier run` ends with: the table, the verdict, the gates, where to go on.
 
     Args:
         summary: The finished run.
         report: Path of the page to open.
         predict: The command that uses the model.
+        width: Of the terminal; None where the text does not go to one.
     """
     comparison = summary.comparison
     test = summary.data.splits.get(comparison.set)
     size = f"{comparison.n:,} {comparison.set} records" + (f" of {test.groups:,} groups" if test else "")
-    lines = ["", f"On {size}:", "", systems_table(summary.test, shown_metrics(comparison)), "", comparison.sentence]
+    table = systems_table(summary.test, shown_metrics(comparison), width=width)
+    lines = ["", f"On {size}:", "", table, "", comparison.sentence]
     lines += gate_lines(comparison)
     if summary.overfitting is not None:
         lines.append(summary.overfitting.sentence)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from metier.data.card import SourceFile
 from metier.data.columns import (
+    GROUP_NAMES,
     LABEL_NAMES,
     TEXT_NAMES,
     Columns,
@@ -192,9 +193,13 @@ def _same_columns(file: Path | None, first: Table) -> Path | None:
 
 def _best_label(stats: Mapping[str, ColumnStats]) -> tuple[str | None, str | None]:
     candidates = guess_label(stats, set())
-    # Among equals: the more usual name, then the finer division.
+    # Among equals: the more usual name, what is no usual group, then the finer division.
     order = {name: index for index, name in enumerate(LABEL_NAMES)}
-    candidates.sort(key=lambda name: (order.get(plain_name(name), len(order)), -stats[name].distinct))
+    candidates.sort(
+        key=lambda name: (
+            order.get(plain_name(name), len(order)), plain_name(name) in GROUP_NAMES, -stats[name].distinct,
+        )
+    )  # fmt: skip
     return _settled([(name,) for name in candidates], stats, "label")
 
 
@@ -213,12 +218,32 @@ def _settled(
     what = "answer" if field == "label" else "text"
     if not candidates:
         there = column_list(stats)
-        return None, f"Which column is the {what}? None of {there} looks like it; set data.{field}."
+        why = "".join(f" {sentence}" for sentence in _why_not(stats, field))
+        return None, f"Which column is the {what}? None of {there} looks like it; set data.{field}.{why}"
     best = candidates[0][0]
     if len(candidates) == 1:
         return best, None
     listing = question_parts(candidates, stats)
     return best, f"Which column is the {what}: {listing}? The draft takes `{best}`; otherwise set data.{field}."
+
+
+def _why_not(stats: Mapping[str, ColumnStats], field: str) -> list[str]:
+    """What speaks against columns that a person may have expected to be found."""
+    nested = [column.name for column in stats.values() if column.nested]
+    reasons = []
+    if nested:
+        reasons.append(
+            f"Lists and objects ({column_list(nested)}) are not opened: give what they hold its own columns."
+        )
+    for column in stats.values() if field == "label" else ():
+        if plain_name(column.name) not in ("label", "labels", *LABEL_NAMES) or column.nested or not column.filled:
+            continue
+        if column.distinct == 1:
+            reasons.append(f"`{column.name}` has one value only, and with one label there is nothing to tell apart.")
+        elif not column.repeats:
+            values, rows = counted(column.distinct, "value"), counted(column.filled, "row")
+            reasons.append(f"`{column.name}` has {values} in {rows}: a label comes again and again.")
+    return reasons
 
 
 def _column(stats: ColumnStats, meant: str | None) -> ColumnDescription:
@@ -292,7 +317,7 @@ def _by_reason(rejected: Sequence[Rejected], several: bool) -> tuple[Problem, ..
         "contradiction": "whose text also occurs with another label",
         "duplicate": "repeating an earlier text and label",
         "also in test": "whose text is also in the test file",
-        "single label": "alone with its label",
+        "single label": "with a label that no other row has",
     }
     problems = []
     for kind, sentence in said.items():

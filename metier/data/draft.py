@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import unicodedata
 from pathlib import Path
 
 from metier.data.csv_reader import delimiter_name
@@ -140,7 +141,9 @@ def _base(path: str) -> str:
 def _name(description: DataDescription) -> str:
     path = Path(description.train.removeprefix(BUILTIN))
     words = path.parent.name if re.search(r"train|\*", path.stem) and path.parent.name else path.stem
-    clean = re.sub(r"[^A-Za-z0-9._-]+", "-", words).strip("-._")[:64]
+    letters = unicodedata.normalize("NFKD", words.replace("\N{LATIN SMALL LETTER SHARP S}", "ss"))
+    bare = "".join(char for char in letters if not unicodedata.combining(char))
+    clean = re.sub(r"[^A-Za-z0-9._-]+", "-", bare).strip("-._")[:64].rstrip("-._")
     return _scalar(clean or "run")
 
 

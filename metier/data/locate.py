@@ -149,7 +149,8 @@ def _file_in(folder: Path, role: str) -> Path:
     shown = ", ".join(path.name for path in files[:12])
     problem = f"the folder {folder} has several files and none is called {role} ({shown})"
     pattern = folder / f"*{files[0].suffix}"
-    fix = f"Name one, or take all of them: `data.{role}: {pattern}`."
+    of_one_kind = len({path.suffix for path in files}) == 1
+    fix = f"Name one{f', or take all of them: `data.{role}: {pattern}`' if of_one_kind else ''}."
     raise DataError(f"data.{role}", problem, "one file, or a glob", fix)
 
 

@@ -146,8 +146,10 @@ def missing_column(where: str, name: str, columns: Sequence[str], file: str = ""
 
 
 def column_list(columns: Iterable[str]) -> str:
-    """Column names for a message; long ones cut, as a file without a header has text there."""
-    return ", ".join(f"`{name if len(name) <= 60 else name[:40] + '…'}`" for name in columns)
+    """Column names for a message, at most twenty; long ones cut, as a file without a header has text there."""
+    names = [f"`{name if len(name) <= 60 else name[:40] + '…'}`" for name in columns]
+    more = f" and {len(names) - MOST_COLUMNS:,} more" if len(names) > MOST_COLUMNS else ""
+    return f"{', '.join(names[:MOST_COLUMNS])}{more}"
 
 
 def counted(count: int, noun: str) -> str:

@@ -115,5 +115,6 @@ def _rules(folder: Path) -> InputRules | None:
     places = [folder / RunFolder(folder).input.name]
     if len(folder.absolute().parents) > 2:
         run = RunFolder(folder.absolute().parents[2])
-        places.append(run.data / places[0].name)
+        if run.state.is_file():  # else it is some folder that a model was copied into
+            places.append(run.data / places[0].name)
     return next((InputRules.read(place) for place in places if place.is_file()), None)

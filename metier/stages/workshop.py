@@ -76,10 +76,6 @@ class Workshop:
         del self._bases[(section.name, section.revision)]
         return base if base.kind == "encoder" else base.fresh(torch.float32)
 
-    def release(self) -> None:
-        """Let go of all base models."""
-        self._bases.clear()
-
     def encoder(self, base: BaseModel, recipe: Recipe) -> Encoder:
         """How text becomes tokens for one model and candidate."""
         return Encoder(base.tokenizer, min(recipe.training.max_length, base.context), self.cut_policy)

@@ -145,7 +145,7 @@ def class_weights(choice: str | dict[str, float], labels: Sequence[str]) -> list
         labels: Gold label of each example.
 
     Raises:
-        DataError: a label that is in the data has no weight.
+        DataError: a label that is in the data has no weight, or none above 0.
     """
     if choice == "none":
         return [1.0] * len(labels)
@@ -156,4 +156,9 @@ def class_weights(choice: str | dict[str, float], labels: Sequence[str]) -> list
     missing = sorted(set(labels) - set(choice))
     if missing:
         raise DataError("training.class_weights", f"has no weight for {', '.join(map(repr, missing))}", "one a label")
+    useless = sorted(label for label in set(labels) if choice[label] <= 0)
+    if useless:
+        # A step of such records alone would divide by zero.
+        found, fix = f"is not above 0 for {', '.join(map(repr, useless))}", "data.ignore_labels leaves records out."
+        raise DataError("training.class_weights", found, "weights above 0", fix)
     return [choice[label] for label in labels]

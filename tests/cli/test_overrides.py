@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metier.cli.overrides import overrides_as_settings
+from metier.cli.overrides import load_with_settings, overrides_as_settings, quoted
 from metier.errors import ArgumentError
 
 
@@ -42,3 +44,46 @@ def test_a_field_needs_a_value(arguments: str) -> None:
 @given(st.lists(st.text(alphabet="abc-=_ ", max_size=8)))
 def test_arguments_without_a_dot_are_left_alone(arguments: list[str]) -> None:
     assert overrides_as_settings(arguments) == arguments
+
+
+CANDIDATES = """\
+data: {train: t.csv}
+candidates:
+  a: {model: minilm, adaptation: {method: full}, training: {num_train_epochs: 3}}
+  b: {model: {name: smollm2-135m}, training: {num_train_epochs: 8, learning_rate: 1e-3}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("setting", "field"),
+    [
+        ("training.num_train_epochs=5", "training.num_train_epochs"),
+        ("training.num-train-epochs=5", "training.num_train_epochs"),
+        ("model=minilm", "model.name"),
+    ],
+)
+def test_a_setting_that_every_candidate_overrides_is_refused(setting: str, field: str, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(CANDIDATES, encoding="utf-8")
+    with pytest.raises(ArgumentError, match=rf"changes nothing.*Write --set candidates\.a\.{field}=VALUE"):
+        load_with_settings(tmp_path / "r.yaml", [setting])
+
+
+def test_a_setting_that_some_candidate_reads_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(CANDIDATES, encoding="utf-8")
+    settings = ["training.learning_rate=1e-4", "candidates.a.training.num_train_epochs=5", "seed=4"]
+    recipe = load_with_settings(tmp_path / "r.yaml", settings)
+    assert (recipe.training.learning_rate, recipe.seed) == (1e-4, 4)
+
+
+def test_a_data_file_is_no_recipe(tmp_path: Path) -> None:
+    (tmp_path / "my data.csv").write_text("text,label\n", encoding="utf-8")
+    with pytest.raises(ArgumentError, match=r"is a data file.*Write one: metier init '.*my data\.csv'"):
+        load_with_settings(tmp_path / "my data.csv", None)
+
+
+@pytest.mark.parametrize(
+    ("word", "typed"),
+    [("runs/a-1", "runs/a-1"), ("größe.yaml", "größe.yaml"), ("a b", "'a b'"), ("*", "'*'"), ("", "''")],
+)
+def test_words_are_quoted_where_a_shell_needs_it(word: str, typed: str) -> None:
+    assert quoted(word) == typed

@@ -73,6 +73,29 @@ def test_nothing_like_a_label_is_an_error_of_the_draft(write: Write, tmp_path: P
         draft_recipe(found, recipe_folder=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("label", "why"),
+    [
+        ("x", "`label` has one value only, and with one label there is nothing to tell apart."),
+        ("x{i}", "`label` has 40 values in 40 rows: a label comes again and again."),
+    ],
+)
+def test_a_column_called_label_that_is_none_says_why(label: str, why: str, write: Write) -> None:
+    body = "".join(f"my text {i},{label.format(i=i)}\n" for i in range(40))
+    (question,) = describe_data(write("d.csv", "text,label\n" + body)).questions
+    assert question.endswith(f"set data.label. {why}")
+
+
+def test_nested_columns_are_said(write: Write) -> None:
+    found = describe_data(write("d.jsonl", "".join(f'{{"m": {{"text": "my text {i}"}}}}\n' for i in range(40))))
+    assert "Lists and objects (`m`) are not opened" in found.questions[0]
+
+
+def test_a_run_is_named_in_plain_letters(write: Write, rows: Rows, tmp_path: Path) -> None:
+    found = describe_data(write("Übergrößen 😀.csv", rows()))
+    assert "\nname: Ubergrossen\n" in draft_recipe(found, recipe_folder=tmp_path)
+
+
 def test_the_draft_is_short_and_loads(write: Write, rows: Rows, tmp_path: Path) -> None:
     found = describe_data(write("data/my tickets (new).csv", rows()))
     text = draft_recipe(found, recipe_folder=tmp_path / "recipes")

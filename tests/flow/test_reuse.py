@@ -50,9 +50,10 @@ def test_the_same_recipe_again_computes_nothing(finished: Any, home: Any) -> Non
 
 
 def test_another_folder_takes_every_stage_from_the_cache(finished: Any, home: Any) -> None:
-    again = home.run("again")
+    again = home.run("again", card={"author": "Ada"})
     assert list(again.reused) == ["data", "attempt words", "attempt encoder"]
     assert all("taken from the cache" in detail for detail in again.reused.values())
+    assert "author: Ada" in again.folder.attempt(1).recipe.read_text(encoding="utf-8")
     for set in ("validation", "test"):
         assert _without_seconds(again.folder.results(set)) == _without_seconds(finished.folder.results(set))
 

@@ -91,3 +91,5 @@ def test_given_weights_and_a_missing_one() -> None:
     assert class_weights({"a": 1.0, "b": 2.0, "c": 5.0}, LABELS) == [1.0, 2.0, 1.0, 1.0, 5.0, 2.0]
     with pytest.raises(DataError, match=r"^training\.class_weights: has no weight for 'b', 'c', wanted one a label\.$"):
         class_weights({"a": 1.0}, LABELS)
+    with pytest.raises(DataError, match=r"class_weights: is not above 0 for 'b', wanted weights above 0\."):
+        class_weights({"a": 1.0, "b": 0.0, "c": 1.0}, LABELS)

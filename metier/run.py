@@ -199,6 +199,7 @@ def _report(shop: Workshop, attempts: list[Attempt], identity: str) -> RunSummar
 def _attempt(shop: Workshop, name: str, number: int) -> Attempt:
     """One candidate's attempt: read back, taken from the cache, or trained."""
     from metier.stages.attempt import read_attempt, run_attempt
+    from metier.stages.lock import tool_versions
 
     recipe = shop.candidates[name]
     read = ("seed", "model", "prompt", "adaptation", "training", "evaluation", "hardware")
@@ -209,7 +210,7 @@ def _attempt(shop: Workshop, name: str, number: int) -> Attempt:
     place_of_work = [shop.hardware.device, shop.hardware.dtype]
     data = [_what_attempts_read(shop), recipe.data.too_long, shop.recipe.seed]
     # The name stands in the results of an attempt.
-    key = fingerprint([STAGE_VERSION, "attempt", name, fields, weights, place_of_work, data])
+    key = fingerprint([STAGE_VERSION, "attempt", name, fields, weights, place_of_work, data, tool_versions()])
     place = shop.folder.attempt(number).path
     _reuse(shop.folder, f"attempt {name}", key, place, shop.observers, lambda: run_attempt(shop, name, recipe, number))
     # One that was taken from the cache came with the recipe of its run: another name, other gates.

@@ -40,9 +40,10 @@ def draw(report: CheckReport) -> None:
 
     width = min(WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else WIDTH
     console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=width)
-    for block in _blocks(report):
+    for block in _blocks(report, width):
         for line in _lines(console, block):
-            console.print(line)
+            # Printing joins texts anew and forgets what they say about wrapping.
+            console.print(line, no_wrap=line.no_wrap, overflow=line.overflow, crop=False)
 
 
 def _lines(console: Console, block: Text) -> Iterator[Text]:
@@ -60,12 +61,12 @@ def _lines(console: Console, block: Text) -> Iterator[Text]:
         yield line
 
 
-def _blocks(report: CheckReport) -> Iterator[Text]:
+def _blocks(report: CheckReport, width: int) -> Iterator[Text]:
     yield _title(f"{report.name}: {report.task} of {len(report.data.labels):,} labels")
     yield from _data(report.data)
     for candidate in report.candidates:
         yield from _candidate(candidate)
-    yield from _plan(report)
+    yield from _plan(report, width)
     yield from _verdict(report)
 
 
@@ -188,12 +189,12 @@ def _visible(text: str) -> str:
     return "".join(signs.get(char, char if char.isprintable() else "·") for char in text)
 
 
-def _plan(report: CheckReport) -> Iterator[Text]:
+def _plan(report: CheckReport, width: int) -> Iterator[Text]:
     plan = report.plan
     yield _title("\nPlan")
-    low, high = formats.duration(plan.seconds / plan.factor), formats.duration(plan.seconds * plan.factor)
+    low, high = _about(plan.seconds / plan.factor), _about(plan.seconds * plan.factor)
     yield _line(f"  Time: about {_about(plan.seconds)}; between {low} and {high} is to be expected.\n")
-    yield _table(aligned(("Stage", "Work", "Tokens", "Without sharing", "Time"), _stage_rows(plan)))
+    yield _stages(plan, width)
     memory = plan.memory
     parts = ", ".join(
         f"{name} {formats.megabytes(size)}"
@@ -216,6 +217,15 @@ def _plan(report: CheckReport) -> Iterator[Text]:
         "model's matrix products."
     )
     yield _line(f"  Assumed: {'; '.join(plan.assumptions)}.")
+
+
+def _stages(plan: Plan, width: int) -> Text:
+    """The table of stages; on a narrow terminal without the columns that can be missed."""
+    columns = ("Stage", "Work", "Tokens", "Without sharing", "Time")
+    rows = _stage_rows(plan)
+    kept = [(0, 1, 2, 3, 4), (0, 1, 2, 4), (0, 1, 4)]
+    tables = [_table(aligned([columns[i] for i in some], [[row[i] for i in some] for row in rows])) for some in kept]
+    return next((table for table in tables if max(map(len, table.plain.splitlines())) <= width), tables[-1])
 
 
 def _stage_rows(plan: Plan) -> list[tuple[str, ...]]:
@@ -259,7 +269,7 @@ def _places(places: Sequence[RowPlace], count: int) -> str:
 
 
 def _about(seconds: float) -> str:
-    return "< 1 s" if seconds < 1 else formats.duration(max(10.0, seconds)) if seconds >= 10 else f"{seconds:.0f} s"
+    return "< 1 s" if seconds < 1 else formats.duration(seconds) if seconds >= 10 else f"{seconds:.0f} s"
 
 
 def _gigabytes(value: int) -> str:

@@ -17,6 +17,8 @@ from metier.data.records import Rejected
 from metier.errors import DataError
 
 RawRow = Mapping[str, str | None]
+MOST_COLUMNS = 20
+"""Column names that a message lists before it says how many more there are."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ weights, dtype, pooling and tokens.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,10 @@ from metier.events import Notice, Observer, Progress, tell
 from metier.store.files import write_bytes
 
 Floats32 = npt.NDArray[np.float32]
+
+
+SECONDS = "seconds"
+"""Entry of a feature file that says how long one text of it took."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,7 @@ class FeatureStore:
     observers: Sequence[Observer] = ()
     budget: int = 4096
     _known: dict[str, Floats32] = field(default_factory=dict, init=False, repr=False)
+    _seconds: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Read what is stored for these weights; a damaged file is removed and reported."""
@@ -114,7 +120,7 @@ class FeatureStore:
                 data = path.read_bytes()
                 if _name(data) != path.name:
                     raise ValueError("checksum")
-                self._known.update(load(data))
+                self._take(load(data))
             except FileNotFoundError:  # purged by another process
                 continue
             except (SafetensorError, ValueError):
@@ -124,7 +130,8 @@ class FeatureStore:
 
     def features(self, texts: Sequence[Ints], label: str = "features") -> Floats32:
         """Features of texts given as token ids, shape (N, hidden); what is not stored is computed and stored."""
-        keys = [hashlib.blake2b(ids.astype("<u4").tobytes(), digest_size=16).hexdigest() for ids in texts]
+        keys = [_key(ids) for ids in texts]
+        started = time.perf_counter()
         missing = {key: ids for key, ids in zip(keys, texts, strict=True) if key not in self._known}
         names, todo = list(missing), list(missing.values())
         fresh: dict[str, Floats32] = {}
@@ -134,10 +141,27 @@ class FeatureStore:
             fresh.update({names[number]: row for number, row in zip(batch.numbers, rows, strict=True)})
             tell(self.observers, Progress(label=label, done=len(fresh), total=len(todo)))
         if fresh:
-            data = save({name: np.ascontiguousarray(row) for name, row in sorted(fresh.items())})
+            each = np.array([(time.perf_counter() - started) / len(fresh)], dtype=np.float32)
+            payload = {name: np.ascontiguousarray(row) for name, row in sorted(fresh.items())} | {SECONDS: each}
+            data = save(payload)
             write_bytes(self.folder / _name(data), data)
-            self._known.update(fresh)
+            self._take(payload)
         return np.stack([self._known[key] for key in keys])
+
+    def seconds(self, ids: Ints) -> float:
+        """Seconds that a text's features took when they were computed; 0 when they never were."""
+        return self._seconds.get(_key(ids), 0.0)
+
+    def _take(self, payload: dict[str, Floats32]) -> None:
+        """Make one file's features known."""
+        each = float(payload[SECONDS][0]) if SECONDS in payload else 0.0
+        for name, row in payload.items():
+            if name != SECONDS:
+                self._known[name], self._seconds[name] = row, each
+
+
+def _key(ids: Ints) -> str:
+    return hashlib.blake2b(ids.astype("<u4").tobytes(), digest_size=16).hexdigest()
 
 
 def _name(data: bytes) -> str:

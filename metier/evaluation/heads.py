@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,8 @@ class FeatureHead:
         features = self.store.features([each.ids for each in encoded], self.name)
         rows = self.head.log_probabilities(features)
         for given, each, row in zip(inputs, encoded, rows, strict=True):
-            yield _answer(given, row, self.labels, each.cut, len(each.ids))
+            answer = _answer(given, row, self.labels, each.cut, len(each.ids))
+            yield replace(answer, seconds=self.store.seconds(each.ids))
 
 
 @dataclass(eq=False)

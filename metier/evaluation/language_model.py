@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ from metier.model.prompt import PromptFormat
 
 SLICE = 100
 """Inputs that are scored, and stored, together: what a kill can lose."""
+TIMED = 16
+"""Inputs of a slice on which speed is measured where stored trunk states hide it."""
 SHOT_TOKENS = 96
 """Few-shot examples are drawn among texts of at most this many tokens, where there are enough."""
 TURN_TOKENS = 16
@@ -107,7 +110,18 @@ class LabelScorer:
         store_label_trees(self.runner, prompts, answers, f"{self.name}: trunk")
         sums, tokens = score_labels(self.runner, prompts, answers, budget=self.budget, observers=(watch,))
         seconds, share = (time.perf_counter() - started) / len(prompts), tokens // len(prompts)
+        if self.runner.trunk is not None:
+            seconds = self._seconds_without_trunk(prompts, answers)
         return [Scored(row, each.cut, seconds, share) for row, each in zip(sums, encoded, strict=True)]
+
+    def _seconds_without_trunk(self, prompts: Sequence[Ints], answers: Sequence[Ints]) -> float:
+        """Seconds that one input takes when nothing is stored, measured on a few: what a user will wait for."""
+        some = prompts[:TIMED]
+        runner = replace(self.runner, trunk=None)
+        runner.checked = True
+        started = time.perf_counter()
+        score_labels(runner, some, answers, budget=self.budget)
+        return (time.perf_counter() - started) / len(some)
 
 
 def _offset_observer(observers: Sequence[Observer], label: str, start: int, total: int) -> Observer:
@@ -162,25 +176,30 @@ class _Attempted:
 def build_zero_shot(material: Material) -> LabelScorer:
     """The row `zero_shot` of `SYSTEMS`: the base model, asked without examples."""
     ground: Ground = material.extras["ground"]
-    choices = (False, True) if ground.list_labels is None else (ground.list_labels,)
     attempts = []
-    for listed in choices:
+    for listed in _listings(ground):
         prompt = ground.prompt.with_choices(list_labels=listed)
         attempts.append(_attempt(material, ground, prompt, f"list_labels={str(listed).lower()}", "zero_shot"))
     return _best(material, ground, attempts, "zero_shot", "base model, no examples", "no examples")
+
+
+def _listings(ground: Ground) -> tuple[bool, ...]:
+    """Whether the prompt names the labels: as the recipe says, else both ways are tried."""
+    return (False, True) if ground.list_labels is None else (ground.list_labels,)
 
 
 def build_few_shot(material: Material) -> LabelScorer:
     """The row `few_shot` of `SYSTEMS`: the base model with examples in its prompt, chosen on validation."""
     ground: Ground = material.extras["ground"]
     attempts = []
-    for k in material.section.few_shot.k:
-        for draw in range(material.section.few_shot.seeds):
-            drawn = draw_shots(material, ground.encoder, k, draw)
-            shots = fit_shots(drawn, ground.encoder, ground.context // 2)
-            prompt = ground.prompt.with_choices(list_labels=ground.list_labels is not False, shots=shots)
-            about = f"k={len(shots)}, draw={draw}" + (", examples cut" if shots != drawn else "")
-            attempts.append(_attempt(material, ground, prompt, about, "few_shot"))
+    draws = range(material.section.few_shot.seeds)
+    for k, draw, listed in product(material.section.few_shot.k, draws, _listings(ground)):
+        drawn = draw_shots(material, ground.encoder, k, draw)
+        shots = fit_shots(drawn, ground.encoder, ground.context // 2)
+        prompt = ground.prompt.with_choices(list_labels=listed, shots=shots)
+        about = f"k={len(shots)}, draw={draw}, list_labels={str(listed).lower()}"
+        about += ", examples cut" if shots != drawn else ""
+        attempts.append(_attempt(material, ground, prompt, about, "few_shot"))
     best = max(attempts, key=lambda attempt: attempt.chosen.score)
     count = len(best.prompt.shots)
     kind = f"base model, {count} examples in the prompt"

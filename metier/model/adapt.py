@@ -139,8 +139,8 @@ def adapt_model(
     """
     network = base.network
     network.requires_grad_(False)
-    plan = plan_learning(section, network)
     wants_head = section.head if section.head is not None else (base.kind == "encoder" or section.method == "head")
+    plan = plan_learning(section, network, head=wants_head)
     if base.kind == "encoder" and not wants_head:
         raise ModelError("adaptation.head", "false, but an encoder cannot answer in words", "true or left out")
     head = _empty_head(base.hidden_size, len(labels), network.device) if wants_head else None

@@ -27,8 +27,13 @@ class LearningPlan:
     """Lower blocks that never change, so that their output can be stored; 0 when the embeddings learn."""
 
 
-def plan_learning(section: AdaptationSection, network: PreTrainedModel) -> LearningPlan:
+def plan_learning(section: AdaptationSection, network: PreTrainedModel, *, head: bool = False) -> LearningPlan:
     """Resolve method and layers for a network.
+
+    Args:
+        section: Method and layers.
+        network: The base model's network.
+        head: Whether a classification head answers: the language model's own output layer is then not used.
 
     Raises:
         ModelError: `top N` names more blocks than there are, or the patterns match nothing.
@@ -39,7 +44,7 @@ def plan_learning(section: AdaptationSection, network: PreTrainedModel) -> Learn
     if section.method == "lora":
         adapted = _adapted_modules(section, network)
         return LearningPlan(weights=(), adapted=adapted, trunk_layers=_frozen_blocks(network, adapted))
-    weights = _learning_weights(section, network)
+    weights = _learning_weights(section, network, head=head)
     return LearningPlan(weights=weights, adapted=(), trunk_layers=_frozen_blocks(network, weights))
 
 
@@ -96,9 +101,10 @@ def _adapted_modules(section: AdaptationSection, network: PreTrainedModel) -> tu
     return tuple(inside)
 
 
-def _learning_weights(section: AdaptationSection, network: PreTrainedModel) -> tuple[str, ...]:
-    # An encoder's own pooler is not on the way to our head, which reads the mean over tokens.
-    names = [name for name, _ in network.named_parameters() if not name.startswith("pooler.")]
+def _learning_weights(section: AdaptationSection, network: PreTrainedModel, *, head: bool) -> tuple[str, ...]:
+    # An encoder's own pooler, and a language model's own output layer, are not on the way to our head.
+    aside = ("pooler.", "lm_head.") if head else ("pooler.",)
+    names = [name for name, _ in network.named_parameters() if not name.startswith(aside)]
     chosen = top_blocks(section, network)
     if chosen is None:
         found = [name for name in names if _matches(name, section.layers)]

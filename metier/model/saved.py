@@ -18,6 +18,7 @@ from metier.errors import ModelError
 from metier.events import Observer
 from metier.model.adapt import AdaptedModel
 from metier.model.base import BaseModel, load_base_model
+from metier.model.packaged import PACKAGED
 from metier.model.plan import LearningPlan
 from metier.model.prompt import PromptFormat, prompt_from_plain
 from metier.model.quiet import quiet_transformers
@@ -72,6 +73,10 @@ def save_model(
     with whole_folder(folder) as draft:
         with quiet_transformers():
             if model.peft is not None:
+                # PEFT would write the path of the cache, with the user's name in it, into a file to be shared.
+                for config in model.peft.peft_config.values():
+                    config.base_model_name_or_path = public_name(model.base.name)
+                    config.revision = model.base.revision
                 model.peft.save_pretrained(str(draft), safe_serialization=True)
             elif model.plan.weights:
                 model.network.save_pretrained(str(draft), safe_serialization=True)
@@ -98,6 +103,11 @@ def save_model(
             "trunk_layers": model.plan.trunk_layers,
         }
         write_json(draft / ABOUT, about, format="saved_model")
+
+
+def public_name(name: str) -> str:
+    """The name under which others find a base model: a packaged one's hub id, else the recipe's own name."""
+    return PACKAGED[name].hub_id if name in PACKAGED else name
 
 
 def load_model(folder: Path, hardware: Hardware, observers: Sequence[Observer] = ()) -> Saved:

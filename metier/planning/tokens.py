@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,9 @@ SHOWN = 3
 FIRST_CUT = 10
 MARGIN = 16
 """Tokens by which a count of the bare text may miss that of the whole prompt: nearer ones are encoded."""
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+MOST_OF_A_CHARACTER = 4
+"""Bytes of the longest character in UTF-8, each of which may be a token."""
 PROBE = "a"
 """A text that fits under any limit."""
 
@@ -156,10 +159,11 @@ def _extra_tokens(asking: Asking) -> int:
 def _view(asking: Asking, record: Choice, with_text: bool) -> TokenView:
     sequence = asking.sequence(record)
     tokenizer, last = asking.encoder.tokenizer, len(sequence.ids) - 1
+    texts = _token_texts([int(token) for token in sequence.ids], lambda ids: str(tokenizer.decode(ids)))
     tokens = tuple(
         ShownToken(
             id=int(token),
-            text=str(tokenizer.decode([int(token)])) if with_text else None,
+            text=texts[place] if with_text else None,
             trained=bool(trained),
             end_of_turn=asking.prompt is not None and place == last and int(token) == asking.encoder.end_of_turn,
         )
@@ -171,3 +175,13 @@ def _view(asking: Asking, record: Choice, with_text: bool) -> TokenView:
         tokens=tokens,
         target_class=asking.labels.index(record.label) if asking.prompt is None else None,
     )
+
+
+def _token_texts(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> list[str]:
+    """Each token's text. Where several tokens make up one character, the first has it and the others are empty."""
+    texts: list[str] = []
+    while len(texts) < len(ids):
+        rest = ids[len(texts) : len(texts) + MOST_OF_A_CHARACTER]
+        whole = next((n for n in range(1, len(rest) + 1) if REPLACEMENT not in decode(rest[:n])), 1)
+        texts += [decode(rest[:whole]), *[""] * (whole - 1)]
+    return texts

@@ -169,7 +169,7 @@ class TrainingSection(Section):
     save_steps: Count | None = None
     """Checkpoint every so many optimiser steps. None: at every validation."""
     save_total_limit: Count = 2
-    """Checkpoints kept, the best one among them."""
+    """Checkpoints kept; the newest and the best are always among them."""
     log_steps: Count = 1
     """History rows are written every so many optimiser steps."""
 

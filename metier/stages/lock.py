@@ -16,6 +16,11 @@ from metier.store.values import from_plain
 PACKAGES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "scipy", "scikit-learn", "pyarrow")
 
 
+def tool_versions() -> dict[str, str | None]:
+    """Versions of metier and of every package that can change a result."""
+    return {"metier": __version__, **{name: _version(name) for name in PACKAGES}}
+
+
 def write_lock(shop: Workshop, attempts: list[Attempt], recipe_hash: str) -> None:
     """Write versions, fingerprints, hardware and chosen paths of a run, and its peak memory so far."""
     hardware = shop.hardware

@@ -31,6 +31,8 @@ class Progressed:
     """Optimiser steps done."""
     best_step: int = 0
     best_score: tuple[float, ...] | None = None
+    start_score: tuple[float, ...] | None = None
+    """Score of a solved head before any step; None where training starts from nothing."""
     waited: int = 0
     """Validations since the best one."""
     steps: tuple[StepRow, ...] = ()
@@ -113,10 +115,13 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def prune_checkpoints(folder: Path, limit: int, best_step: int) -> None:
-    """Keep the newest `limit` checkpoints, the best one among them."""
+    """Keep the newest `limit` checkpoints, the best one among them, and at least the newest beside the best.
+
+    A start (`checkpoint-0`) stays beside them: a solved head may turn out to be the best answer.
+    """
     found = checkpoints(folder)
     best = folder / f"checkpoint-{best_step}"
-    others = [path for path in found if path != best]
+    others = [path for path in found if path not in (best, folder / "checkpoint-0")]
     room = max(1, limit - (1 if best in found else 0))
     for path in others[:-room]:
         shutil.rmtree(path)

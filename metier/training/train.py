@@ -60,6 +60,8 @@ class _Loop:
             InterruptedRun: somebody asked to stop; a checkpoint was written.
         """
         started, before = time.perf_counter(), self.progress.seconds
+        if self.model.head is not None and self.validate is not None and not self.progress.validations:
+            self._judge_start()
         with noted_interrupts() as interrupt:
             while not self.progress.stopped:
                 self._step()
@@ -144,12 +146,24 @@ class _Loop:
         if due or save_due or self.progress.stopped:
             self._save()
 
-    def _validate(self) -> None:
+    def _judge_start(self) -> None:
+        """A solved head is an answer before any step: training must beat it. It does not count for patience."""
+        metrics, score = self._measure()
+        row = ValidationRow(step=0, epoch=0.0, metrics=metrics, best=False)
+        self.progress = replace(self.progress, validations=(row,), start_score=score)
+        tell(self.observers, Validated(step=0, metrics=metrics, best=False))
+        self._save()
+
+    def _measure(self) -> tuple[dict[str, float], tuple[float, ...]]:
+        """Validation metrics, and the score that they are compared by."""
         assert self.validate is not None
         with without_dropout(self.model.network):
             metrics = dict(self.validate())
         first = next(iter(metrics.values()))
-        score = (first, -metrics["loss"]) if "loss" in metrics else (first,)
+        return metrics, (first, -metrics["loss"]) if "loss" in metrics else (first,)
+
+    def _validate(self) -> None:
+        metrics, score = self._measure()
         best = self.progress.best_score is None or score > tuple(self.progress.best_score)
         step = self.progress.step
         row = ValidationRow(step=step, epoch=self.sampler.epoch_at(step), metrics=metrics, best=best)
@@ -203,7 +217,7 @@ def train_model(
     loop = _Loop(section, model, objective, sampler, seed, folder, validate, observers, optimizer, peak, progress)
     loop.run()
     done = loop.progress
-    best = done.best_step or done.step
+    best = _best_step(done, observers)
     if best != done.step:
         model.load_state(load_weights(folder / f"checkpoint-{best}"))
     model.network.train(False)
@@ -211,6 +225,17 @@ def train_model(
         steps=done.steps, validations=done.validations, best_step=best, stopped=done.stopped, seconds=done.seconds,
         examples=len(objective), tokens_computed=done.tokens_computed, tokens_logical=done.tokens_logical,
     )  # fmt: skip
+
+
+def _best_step(done: Progressed, observers: Sequence[Observer]) -> int:
+    """The step whose weights are kept: the best validated one, the solved start where nothing beat it."""
+    if done.best_score is None:
+        return done.step
+    if done.start_score is not None and tuple(done.start_score) >= tuple(done.best_score):
+        message = "No step was better on validation than the solved head that training started from: that is kept."
+        tell(observers, Notice(topic="training", message=message))
+        return 0
+    return done.best_step
 
 
 def _make_optimizer(section: TrainingSection, model: AdaptedModel, peak: float) -> torch.optim.Optimizer:

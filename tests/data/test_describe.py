@@ -91,6 +91,18 @@ def test_nested_columns_are_said(write: Write) -> None:
     assert "Lists and objects (`m`) are not opened" in found.questions[0]
 
 
+def test_a_usual_group_is_the_last_guess_for_the_label(write: Write) -> None:
+    body = "".join(f"my long enough text {i},{i % 7},{i % 3}\n" for i in range(60))
+    assert describe_data(write("d.csv", "text,contract,kind\n" + body)).label == "kind"
+
+
+def test_a_message_lists_some_of_many_columns(write: Write) -> None:
+    header = ",".join(f"column{i}" for i in range(50))
+    row = ",".join(f"{i}.5" for i in range(50))
+    (question, _) = describe_data(write("d.csv", f"{header}\n{row}\n{row}\n")).questions
+    assert "`column19` and 30 more looks like it" in question
+
+
 def test_a_run_is_named_in_plain_letters(write: Write, rows: Rows, tmp_path: Path) -> None:
     found = describe_data(write("Übergrößen 😀.csv", rows()))
     assert "\nname: Ubergrossen\n" in draft_recipe(found, recipe_folder=tmp_path)

@@ -178,6 +178,7 @@ def _add_tokens(text: Text, tokens: Sequence[ShownToken], between: str) -> None:
         text.append(between if place else "")
         shown = _visible(token.text) if token.text is not None else str(token.id)
         if token.trained:
+            shown = shown or "·"  # the rest of a character that the token before shows
             text.append(f"[{shown}{' = end of turn' if token.end_of_turn else ''}]", style=TRAINED_STYLE)
         else:
             text.append(shown, style="dim" if token.text is None else "")

@@ -116,7 +116,6 @@ def _go_through(
     if state.complete:
         summary = gather_summary(folder)
         return RunResult(folder=folder, exit_code=state.exit_code or DONE, reused=True, summary=summary)
-    point_latest(folder)
     observers = (*observers, EventLog(folder.events))
 
     data = _prepare(recipe, folder, observers)
@@ -141,6 +140,7 @@ def _go_through(
     summary = _report(shop, attempts, state.recipe_hash)
     exit_code = DONE if all(gate.passed for gate in comparison.gates) else GATE_FAILED
     finish_run(folder, exit_code)
+    point_latest(folder)  # only now: a run that failed must not take the place of the last good one
     return RunResult(folder=folder, exit_code=exit_code, reused=False, summary=summary)
 
 

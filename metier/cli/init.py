@@ -57,7 +57,7 @@ def _what_was_found(description: DataDescription) -> str:
         "",
         aligned(("Column", "Seems to be", "Mean length"), rows),
         "",
-        f"Task: classification of {len(description.labels):,} labels." if description.labels else "",
+        f"Task: classification of {len(set(description.labels) - set(description.ignore_labels)):,} labels." if description.labels else "",
         *(f"- {sentence}" for sentence in description.notices),
         *(f"- {problem.sentence}" for problem in description.problems),
         *(f"? {question}" for question in description.questions),

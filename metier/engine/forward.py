@@ -23,6 +23,8 @@ from metier.engine.tree import Ints, TokenSequence, TokenTree, with_sibling
 from metier.engine.trunk import TrunkCache
 from metier.events import Notice, Observer, tell
 
+NORMALISED_TOGETHER = 256
+"""Nodes whose logits are turned to float32 and normalised at once."""
 PROBE_SEQUENCES = 3
 """Sequences that are also run plainly on the first tree."""
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 1.0, torch.float16: 0.25}
@@ -77,6 +79,29 @@ class TreeRunner:
                 return plain_logits(self.network, sequences)
         return self._tree_logits(tree, sequences, prefix)
 
+    def log_probabilities(
+        self, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None = None
+    ) -> Tensor:
+        """Log-probability of each target, float32, shape (M,), without gradients; arguments as `logits`.
+
+        A node that predicts many targets is normalised over the vocabulary once, and never copied: with
+        77 labels under a prompt that is most of the memory.
+        """
+        wanted = torch.from_numpy(tree.target_ids).to(self.network.device)
+        with torch.no_grad():
+            if not self.checked:
+                self._check(sequences)
+            if self.plain:
+                with self._cast():
+                    logits, rows = plain_logits(self.network, sequences), torch.arange(len(wanted))
+            else:
+                logits, rows = self._node_logits(tree, sequences, prefix)
+            rows = rows.to(logits.device)
+            whole = torch.cat(
+                [torch.logsumexp(part.float(), dim=1) for part in torch.split(logits, NORMALISED_TOGETHER)]
+            )
+            return logits[rows, wanted].float() - whole[rows]
+
     def probe(self, sequences: Sequence[TokenSequence]) -> bool:
         """Whether this family fits the tree, found out on a few of `sequences`; said once when it does not."""
         if not self.checked:
@@ -100,6 +125,14 @@ class TreeRunner:
         return Prefix(ids, tuple(kept))
 
     def _tree_logits(self, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None) -> Tensor:
+        """Logits of all targets, float32, shape (M, vocabulary)."""
+        logits, rows = self._node_logits(tree, sequences, prefix)
+        return logits.float()[rows]
+
+    def _node_logits(
+        self, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None
+    ) -> tuple[Tensor, Tensor]:
+        """Logits of each node that predicts something, in the network's dtype, and the row of each target in them."""
         nodes, back = np.unique(tree.target_nodes, return_inverse=True)
         options: dict[str, Any] = {"logits_to_keep": torch.from_numpy(nodes).to(self.network.device)}
         if prefix is None:
@@ -107,7 +140,7 @@ class TreeRunner:
         else:
             options |= {"past_key_values": prefix.cache(), "use_cache": True}
         output = self._run(tree, sequences, prefix, options)
-        return output[0].float()[torch.from_numpy(back).to(output.device)]
+        return output[0], torch.from_numpy(back).to(output.device)
 
     def _run(
         self, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None, options: dict[str, Any]

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from metier.engine.forward import Prefix, TreeRunner
 from metier.engine.tree import Ints, TokenSequence, TokenTree, canonical_order, cut_into_groups, shared_length
@@ -66,10 +65,7 @@ def _group_scores(
     runner: TreeRunner, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None
 ) -> Floats:
     """Summed log-probability of each sequence's targets, shape (S,)."""
-    with torch.no_grad():
-        logits = runner.logits(tree, sequences, prefix)
-        wanted = torch.from_numpy(tree.target_ids).to(logits.device)
-        picked = logits.gather(1, wanted[:, None])[:, 0] - torch.logsumexp(logits, dim=1)
+    picked = runner.log_probabilities(tree, sequences, prefix)
     sums = np.zeros(len(sequences))
     np.add.at(sums, tree.target_sequences, picked.double().cpu().numpy())
     return sums

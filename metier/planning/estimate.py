@@ -25,7 +25,9 @@ PROGRAM_BYTES = 800_000_000
 ADAM_BYTES = 12
 """A gradient and two moments in float32."""
 LOGIT_BYTES = 12
-"""A logit, its copy for each target, and the log-probabilities."""
+"""A logit in float32 and what normalising it takes."""
+NORMALISED_TOGETHER = 256
+"""Nodes that the engine normalises at once (`engine.forward`, which is not imported here: it loads torch)."""
 SHOT_TOKENS = 60
 """An example in the prompt, with its answer and the turns around it, where few-shot takes short ones."""
 REPORT_SECONDS = 3.0
@@ -148,7 +150,8 @@ def _baselines(recipe: Recipe, models: Mapping[str, Subject]) -> Iterator[StageE
             tokens = subject.counter.labels(some, longer_start=start).times(tried)
             yield _stage(subject, "baselines", f"zero_shot: {_prompts(tried)} on validation", tokens)
         else:
-            tried = len(evaluation.few_shot.k) * evaluation.few_shot.seeds
+            ways = 2 if subject.recipe.prompt.list_labels is None else 1
+            tried = len(evaluation.few_shot.k) * evaluation.few_shot.seeds * ways
             tokens = subject.counter.labels(some, longer_start=_shots(recipe)).times(tried)
             yield _stage(subject, "baselines", f"few_shot: {_prompts(tried)} on validation", tokens)
 
@@ -249,14 +252,15 @@ def _activations(subject: Subject) -> int:
 
 
 def _logits(subject: Subject) -> int:
-    """Scores over the whole vocabulary at every token of every label in one pass."""
+    """Scores over the whole vocabulary at every node of the label trees in one pass, and what is normalised of them."""
     if not subject.in_words:
         return 0
-    tree, single = subject.counter.label_tokens
+    tree, _ = subject.counter.label_tokens
     own = max(1.0, _mean(subject.lengths["validation"]) - subject.counter.shared_start) + tree
     prompts = max(1.0, subject.recipe.training.tokens_per_microbatch / own)
-    targets = prompts * (single + len(subject.counter.asking.labels))
-    return round(targets * subject.shape.vocabulary * LOGIT_BYTES)
+    nodes = prompts * (tree + 1)
+    normalised = min(nodes, NORMALISED_TOGETHER) * LOGIT_BYTES
+    return round((nodes * subject.shape.number_bytes + normalised) * subject.shape.vocabulary)
 
 
 def _microbatch(subject: Subject) -> float:

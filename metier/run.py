@@ -122,6 +122,7 @@ def _go_through(
     if until == "data":
         return RunResult(folder=folder, exit_code=DONE, reused=False, summary=None)
 
+    from metier.stages.lock import write_lock
     from metier.stages.workshop import Workshop
 
     shop = Workshop(recipe, candidates, folder, data, observers)
@@ -132,6 +133,7 @@ def _go_through(
     hardware = fingerprint([shop.hardware.device, shop.hardware.dtype])
     _refuse_change(folder, "hardware", hardware, "the device or dtype that the recipe leads to")
     finish_stage(folder, "hardware", hardware)
+    write_lock(shop, (), state.recipe_hash)
     _baselines(shop)
     attempts = [_attempt(shop, name, number) for number, name in enumerate(candidates, start=1)]
     if until == "train":

@@ -195,12 +195,12 @@ def gates_table(summary: RunSummary) -> Table | None:
         return None
     rows = tuple(
         Row((
-            Cell(gate.gate), Cell(gate.wanted), Cell(gate.found),
-            Cell("passed" if gate.passed else "failed", "", "good" if gate.passed else "bad"),
+            Cell(gate.gate), Cell("passed" if gate.passed else "failed", "", "good" if gate.passed else "bad"),
+            Cell(gate.wanted), Cell(gate.found),
         ))
         for gate in summary.comparison.gates
     )  # fmt: skip
-    columns = (Column("Gate"), Column("Wanted"), Column("Found"), Column("Result"))
+    columns = (Column("Gate"), Column("Result"), Column("Wanted"), Column("Found"))
     return Table("Gates that the recipe declares. One that fails ends the command with exit code 3.", columns, rows)
 
 

@@ -32,6 +32,7 @@ from metier.model.prompt import PromptFormat
 from metier.model.saved import save_model
 from metier.recipe.dump import dump_recipe
 from metier.recipe.sections import Recipe
+from metier.stages.lock import write_attempt_lock
 from metier.stages.workshop import Workshop
 from metier.store.files import write_json, write_text
 from metier.store.run_folder import AttemptFolder
@@ -83,6 +84,7 @@ def run_attempt(shop: Workshop, name: str, recipe: Recipe, number: int) -> Attem
     folder = shop.folder.attempt(number)
     write_text(folder.recipe, dump_recipe(recipe))
     bench = _set_up(shop, name, recipe, folder)
+    write_attempt_lock(shop, folder, bench.model, recipe.seed)
     history, rule = _learn_in_words(bench) if bench.model.head is None else _learn_a_head(bench)
     write_text(folder.history, "".join(_line(row) for row in to_plain(history.steps)))
     write_json(folder.history_summary, to_plain(history), format="history")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metier import __version__
 from metier.device import describe_machine, peak_memory_bytes
+from metier.model.adapt import AdaptedModel
 from metier.model.summary import ModelSummary
-from metier.stages.attempt import Attempt
 from metier.stages.workshop import Workshop
 from metier.store.files import read_json, write_json
+from metier.store.run_folder import AttemptFolder
 from metier.store.values import from_plain
+
+if TYPE_CHECKING:
+    from metier.stages.attempt import Attempt
 
 PACKAGES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "scipy", "scikit-learn", "pyarrow")
 
@@ -21,7 +26,26 @@ def tool_versions() -> dict[str, str | None]:
     return {"metier": __version__, **{name: _version(name) for name in PACKAGES}}
 
 
-def write_lock(shop: Workshop, attempts: list[Attempt], recipe_hash: str) -> None:
+def write_attempt_lock(shop: Workshop, folder: AttemptFolder, model: AdaptedModel, seed: int) -> None:
+    """Write what one attempt is made of and made with."""
+    content = {
+        "model": {
+            "name": model.base.name,
+            "revision": model.base.revision,
+            "weights_sha256": model.base.weights_sha256,
+        },
+        "seed": seed,
+        "data": {name: card.fingerprint for name, card in shop.data.card.splits.items() if name != "test"},
+        "hardware": {"device": shop.hardware.device, "dtype": shop.hardware.dtype, "threads": shop.hardware.threads},
+        "weights_dtype": str(model.network.dtype).removeprefix("torch."),
+        "autocast": model.autocast,
+        "trunk_layers": model.plan.trunk_layers,
+        "versions": tool_versions(),
+    }
+    write_json(folder.lock, content, format="attempt_lock")
+
+
+def write_lock(shop: Workshop, attempts: Sequence[Attempt], recipe_hash: str) -> None:
     """Write versions, fingerprints, hardware and chosen paths of a run, and its peak memory so far."""
     hardware = shop.hardware
     content: dict[str, Any] = {

@@ -97,7 +97,7 @@ def can_training_pay(train: Sequence[Choice], test_size: int, section: Evaluatio
 
 
 def _verdict(room: float, errors: float, smallest: float | None, useful: float) -> str:
-    if room < useful or room <= 0:
+    if room < useful or room <= 0 or errors < useful:
         return HARDLY
     # Even a perfect model gains only what the baseline gets wrong.
     return CAN if smallest is not None and smallest <= errors else CANNOT_TELL

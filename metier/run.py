@@ -177,13 +177,13 @@ def _baselines(shop: Workshop) -> None:
 
 def _test(shop: Workshop, attempts: list[Attempt], identity: str) -> Comparison:
     """Validation chooses; the chosen one alone meets the test set, beside every baseline."""
-    from metier.stages.attempt import choose_attempt
+    from metier.stages.choose import choose_attempt
     from metier.stages.test_set import open_test_set, promote, run_identity
 
     with _stage("test", shop.observers):
-        chosen = choose_attempt(attempts, shop.recipe.evaluation.primary_metric, shop.model_size)
+        chosen = choose_attempt(attempts, shop.recipe.evaluation, shop.model_size, shop.recipe.seed)
         promote(shop, attempts, chosen)
-        return open_test_set(shop, chosen, run_identity(shop, identity))
+        return open_test_set(shop, chosen.attempt, run_identity(shop, identity))
 
 
 def _report(shop: Workshop, attempts: list[Attempt], identity: str) -> RunSummary:

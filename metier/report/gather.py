@@ -69,6 +69,7 @@ def gather_summary(folder: RunFolder) -> RunSummary:
         seconds=seconds or _between(state.started, state.finished),
         stage_seconds=stage_seconds,
         peak_memory_bytes=_whole_number(lock.get("peak_memory_bytes")),
+        promotion=str(read_json(_present(folder.chosen), format=CHOSEN).get("why", "")),
     )
 
 

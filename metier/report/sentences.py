@@ -52,7 +52,8 @@ def promotion_sentence(summary: RunSummary) -> str:
         size = {attempt.name: attempt.model.bytes for attempt in summary.attempts}
         smaller = ", and it is the smaller model" if size[chosen.name] < size[best] else ""
         return f"Promoted: {chosen.name}. {middle}, the same as that of {best}{smaller}."
-    return f"Promoted: {chosen.name}. {middle}, below that of {best} with {formats.score(rivals[best])}."
+    reason = f"; {summary.promotion}" if summary.promotion else ""
+    return f"Promoted: {chosen.name}. {middle}, below that of {best} with {formats.score(rivals[best])}{reason}."
 
 
 def _validation_value(attempt: AttemptSummary, metric: str) -> float | None:

@@ -58,3 +58,5 @@ class RunSummary:
     seconds: float
     stage_seconds: Mapping[str, float]
     peak_memory_bytes: int | None
+    promotion: str = ""
+    """Why the promoted attempt was chosen, as the run wrote it down."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -248,8 +248,3 @@ def _fitting(bench: _Bench, encoded: Sequence[EncodedPrompt]) -> tuple[list[Choi
 
 def _line(row: object) -> str:
     return json.dumps(row, sort_keys=True) + "\n"
-
-
-def choose_attempt(attempts: Sequence[Attempt], metric: str, size: Callable[[Attempt], int]) -> Attempt:
-    """The best on validation; between equals the smaller model."""
-    return max(attempts, key=lambda attempt: (attempt.score(metric), -size(attempt)))

@@ -21,14 +21,16 @@ from metier.model.encode import Encoder
 from metier.model.saved import Saved, load_model
 from metier.stages.attempt import Attempt
 from metier.stages.baselines import baseline_systems, language_model_candidate
+from metier.stages.choose import Chosen
 from metier.stages.workshop import Workshop
 from metier.store.files import write_json
 from metier.store.fingerprint import fingerprint
 from metier.store.stages import copy_folder
 
 
-def promote(shop: Workshop, attempts: Sequence[Attempt], chosen: Attempt) -> None:
+def promote(shop: Workshop, attempts: Sequence[Attempt], choice: Chosen) -> None:
     """Make the chosen attempt's model the run's model, and write down why it was chosen."""
+    chosen = choice.attempt
     copy_folder(shop.folder.attempt(chosen.number).model, shop.folder.model)
     shop.data.rules.write(shop.folder.input)
     metric = shop.recipe.evaluation.primary_metric
@@ -40,7 +42,7 @@ def promote(shop: Workshop, attempts: Sequence[Attempt], chosen: Attempt) -> Non
         "set": "validation",
         "n": chosen.validation.n,
         "scores": scores,
-        "why": f"highest validation {metric}" if len(attempts) > 1 else "the only candidate",
+        "why": choice.why,
     }
     write_json(shop.folder.chosen, about, format="chosen")
 

@@ -34,12 +34,15 @@ One run says how good one model is. How good a recipe is takes several seeds.
 """
 
 
-def render_page(runs: Sequence[tuple[str, Path]], commands: dict[str, str]) -> str:
+def render_page(
+    runs: Sequence[tuple[str, Path]], commands: dict[str, str], notes: dict[str, str] | None = None
+) -> str:
     """The page.
 
     Args:
         runs: Name and run folder of each, in the order of the page.
         commands: The command that made a run, by name.
+        notes: What a reader must know besides and no file says, by name.
 
     Raises:
         RunFolderError: A folder is no finished run.
@@ -49,6 +52,8 @@ def render_page(runs: Sequence[tuple[str, Path]], commands: dict[str, str]) -> s
         folder = find_run(path)
         started = read_state(folder).started
         parts.extend(_run(name, gather_summary(folder), started, commands.get(name)))
+        if notes and name in notes:
+            parts.append(f"Noted by hand: {notes[name]}\n")
     return "\n".join(parts)
 
 
@@ -166,13 +171,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write a page of results from finished run folders.")
     parser.add_argument("runs", nargs="+", type=_pair, metavar="NAME=FOLDER")
     parser.add_argument("--command", action="append", default=[], type=_pair, metavar='NAME="metier run …"')
+    parser.add_argument("--note", action="append", default=[], type=_pair, metavar='NAME="what a reader must know"')
     parser.add_argument("--output", type=Path, required=True, metavar="FILE")
     given = parser.parse_args(arguments)
     runs = [(name, Path(folder)) for name, folder in given.runs]
-    strangers = sorted({name for name, _ in given.command} - {name for name, _ in runs})
+    strangers = sorted({name for name, _ in (*given.command, *given.note)} - {name for name, _ in runs})
     if strangers:
-        parser.error(f"--command names no run: {', '.join(strangers)}")
-    page = render_page(runs, dict(given.command))
+        parser.error(f"--command or --note names no run: {', '.join(strangers)}")
+    page = render_page(runs, dict(given.command), dict(given.note))
     given.output.parent.mkdir(parents=True, exist_ok=True)
     given.output.write_text(page, encoding="utf-8")
     print(given.output)

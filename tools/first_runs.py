@@ -34,9 +34,7 @@ One run says how good one model is. How good a recipe is takes several seeds.
 """
 
 
-def render_page(
-    runs: Sequence[tuple[str, Path]], commands: dict[str, str], notes: dict[str, str] | None = None
-) -> str:
+def render_page(runs: Sequence[tuple[str, Path]], commands: dict[str, str], notes: dict[str, str] | None = None) -> str:
     """The page.
 
     Args:

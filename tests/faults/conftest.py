@@ -139,7 +139,9 @@ def metier(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
 # What a run imports is loaded once; each job is a fork that becomes the `metier` command, and can be
 # sent a signal after some seconds or as soon as a file holds a text.
 SERVER = """
-import json, os, sys, time
+import json, os, signal, sys, time
+# A shell that starts the tests in the background makes them, and so this process, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import peft, sklearn.linear_model, transformers.models.llama.modeling_llama
 import metier.cli.main as command, metier.run, metier.stages.test_set, metier.report.write
 print("ready", flush=True)

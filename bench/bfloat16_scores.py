@@ -24,7 +24,7 @@ from metier.recipe.sections import HardwareSection
 def main() -> None:
     """Score the same validation records in four ways and compare."""
     model, data = Path(sys.argv[1]), Path(sys.argv[2])
-    rows = int(sys.argv[3]) if len(sys.argv) > 3 else 40
+    rows = int(sys.argv[3]) if len(sys.argv) > 3 else 10
     records = list(load_prepared(data).validation.records())[:rows]
     found = {}
     for dtype in ("float32", "bfloat16"):

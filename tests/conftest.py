@@ -8,6 +8,7 @@ import socket
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -251,3 +252,27 @@ def _wordpiece() -> Any:
         tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
         mask_token="[MASK]", model_max_length=128,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def metier(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """`metier(*arguments)`: the command in this process, and what a person would see."""
+
+    def run(*arguments: object) -> Outcome:
+        from metier.cli.main import run_command_line
+
+        capsys.readouterr()
+        code = run_command_line([str(argument) for argument in arguments])
+        seen = capsys.readouterr()
+        return Outcome(code=code, out=seen.out, err=seen.err)
+
+    return run

@@ -63,7 +63,10 @@ _OUTPUTS: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
 
 def _block_outputs(network: PreTrainedModel) -> int:
-    """How many values a block returns as a tuple; 0 when it returns its states alone. Found out by one token."""
+    """How many values a block returns as a tuple; 0 when it returns its states alone.
+
+    Found out by one token, so no token tree may be in force.
+    """
     if network not in _OUTPUTS:
 
         def look(_module: nn.Module, _args: Any, output: Any) -> None:
@@ -71,14 +74,11 @@ def _block_outputs(network: PreTrainedModel) -> int:
 
         handle = blocks_of(network).modules[0].register_forward_hook(look)
         options = {"use_cache": False} if network.can_generate() else {}
-        attention = network.config._attn_implementation
         try:
-            network.set_attn_implementation("eager")  # a tree may be in force, and one token is none
             with torch.no_grad():
                 network.base_model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=network.device), **options)
         finally:
             handle.remove()
-            network.set_attn_implementation(attention)
     return _OUTPUTS[network]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -30,7 +30,7 @@ from metier.model.prompt import PromptFormat
 SLICE = 100
 """Inputs that are scored, and stored, together: what a kill can lose."""
 TIMED = 16
-"""Inputs of a slice on which speed is measured where stored trunk states hide it."""
+"""Inputs on which speed is measured, once, where stored trunk states hide it."""
 SHOT_TOKENS = 96
 """Few-shot examples are drawn among texts of at most this many tokens, where there are enough."""
 TURN_TOKENS = 16
@@ -65,6 +65,8 @@ class LabelScorer:
     observers: Sequence[Observer] = ()
     store: ScoreStore | None = None
     """Sums that the same model gave before; None for a model that is still being trained."""
+    _seconds: float | None = field(default=None, init=False, repr=False)
+    """Seconds of one input without stored trunk states, once they are measured."""
 
     def answer(self, inputs: Sequence[Input], options: AnswerOptions) -> Iterator[Answer]:
         """The most likely label of each input, with the log-probability of every label."""
@@ -111,14 +113,15 @@ class LabelScorer:
         sums, tokens = score_labels(self.runner, prompts, answers, budget=self.budget, observers=(watch,))
         seconds, share = (time.perf_counter() - started) / len(prompts), tokens // len(prompts)
         if self.runner.trunk is not None:
-            seconds = self._seconds_without_trunk(prompts, answers)
+            if self._seconds is None:
+                self._seconds = self._seconds_without_trunk(prompts, answers)
+            seconds = self._seconds
         return [Scored(row, each.cut, seconds, share) for row, each in zip(sums, encoded, strict=True)]
 
     def _seconds_without_trunk(self, prompts: Sequence[Ints], answers: Sequence[Ints]) -> float:
         """Seconds that one input takes when nothing is stored, measured on a few: what a user will wait for."""
         some = prompts[:TIMED]
-        runner = replace(self.runner, trunk=None)
-        runner.checked = True
+        runner = replace(self.runner, trunk=None, checked=True)
         started = time.perf_counter()
         score_labels(runner, some, answers, budget=self.budget)
         return (time.perf_counter() - started) / len(some)

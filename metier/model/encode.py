@@ -23,6 +23,11 @@ Ints = npt.NDArray[np.int64]
 _MARK = "ANSWERMARK"
 
 
+def cut_policy(too_long: str) -> str:
+    """How every system cuts a text that is too long for it; `reject` is for training records only."""
+    return "cut_end" if too_long == "reject" else too_long
+
+
 @dataclass(frozen=True, eq=False)
 class EncodedPrompt:
     """Token ids of a prompt, and whether the record's text had to be cut to fit."""

@@ -22,7 +22,7 @@ from metier.errors import DataError
 from metier.events import Observer, Progress, tell
 from metier.model.adapt import adapt_model
 from metier.model.base import BaseModel, load_base_model
-from metier.model.encode import Encoder
+from metier.model.encode import Encoder, cut_policy
 from metier.model.plan import LearningPlan
 from metier.model.prompt import make_prompt_format
 from metier.model.summary import ModelSummary
@@ -75,8 +75,8 @@ class _Desk:
 
     def asking(self, base: BaseModel, recipe: Recipe, *, in_words: bool) -> Asking:
         """How a model meets a record, as a run does it."""
-        policy = "cut_end" if recipe.data.too_long == "reject" else recipe.data.too_long
-        encoder = Encoder(base.tokenizer, min(recipe.training.max_length, base.context), policy)
+        limit = min(recipe.training.max_length, base.context)
+        encoder = Encoder(base.tokenizer, limit, cut_policy(recipe.data.too_long))
         labels, column = self.data.labels, self.data.card.label_column
         prompt = make_prompt_format(recipe.prompt, labels, column) if in_words else None
         return Asking(base, encoder, prompt, labels)
@@ -198,7 +198,9 @@ def _baseline_models(desk: _Desk, candidates: Sequence[Subject]) -> dict[str, Su
     evaluation, models = desk.recipe.evaluation, {}
     if "probe" in evaluation.systems:
         base = desk.base(ModelSection(name=evaluation.probe_model))
-        asking = Asking(base, Encoder(base.tokenizer, base.context), None, desk.data.labels)
+        asking = Asking(
+            base, Encoder(base.tokenizer, base.context, cut_policy(desk.recipe.data.too_long)), None, desk.data.labels
+        )
         models["probe"] = desk.subject("probe", _frozen(desk.recipe), asking, desk.lengths(asking))
     wanted = [name for name in evaluation.systems if name in ONLY_IN_LANGUAGE_MODELS]
     if wanted:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from metier.engine.forward import NORMALISED_TOGETHER
 from metier.model.plan import LearningPlan
 from metier.planning.count import Counter, Tokens
 from metier.planning.results import MemoryEstimate, Plan, StageEstimate
@@ -26,8 +27,6 @@ ADAM_BYTES = 12
 """A gradient and two moments in float32."""
 LOGIT_BYTES = 12
 """A logit in float32 and what normalising it takes."""
-NORMALISED_TOGETHER = 256
-"""Nodes that the engine normalises at once (`engine.forward`, which is not imported here: it loads torch)."""
 SHOT_TOKENS = 60
 """An example in the prompt, with its answer and the turns around it, where few-shot takes short ones."""
 REPORT_SECONDS = 3.0

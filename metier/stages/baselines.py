@@ -13,7 +13,7 @@ from metier.evaluation.language_model import Ground
 from metier.evaluation.results import Evaluation
 from metier.evaluation.systems import Material, System, build_system
 from metier.events import Table, tell
-from metier.model.encode import Encoder
+from metier.model.encode import Encoder, cut_policy
 from metier.recipe.sections import ModelSection, Recipe
 from metier.stages.workshop import Workshop
 
@@ -35,7 +35,7 @@ def baseline_systems(shop: Workshop, trunk: TrunkCache | None = None) -> list[Sy
         base = shop.base(ModelSection(name=shop.recipe.evaluation.probe_model))
         extras |= {
             "probe_store": shop.features(base),
-            "probe_encoder": Encoder(base.tokenizer, base.context, shop.cut_policy),
+            "probe_encoder": Encoder(base.tokenizer, base.context, cut_policy(shop.recipe.data.too_long)),
             "probe_parameters": base.parameters,
             "probe_name": base.name,
         }

@@ -39,7 +39,7 @@ def choose_attempt(
         return Chosen(attempts[0], "the only candidate")
     best = max(attempts, key=lambda attempt: (attempt.score(metric), -size(attempt)))
     gaps = {each.name: _gap(best, each, section, seed) for each in attempts if size(each) < size(best)}
-    equals = [each for each in attempts if each.name in gaps and not (gaps[each.name].low or 0.0) > 0.0]
+    equals = [each for each in attempts if each.name in gaps and not _is_proven(gaps[each.name])]
     if not equals:
         return Chosen(best, f"highest validation {metric}")
     smaller = min(equals, key=lambda attempt: (size(attempt), -attempt.score(metric)))
@@ -50,6 +50,11 @@ def choose_attempt(
         f"{between} (n = {gap.n}), and it is the smaller model"
     )
     return Chosen(smaller, why)
+
+
+def _is_proven(gap: Estimate) -> bool:
+    """Whether the interval lies above 0; one that is unknown proves nothing."""
+    return gap.low is not None and gap.low > 0.0
 
 
 def _gap(best: Attempt, other: Attempt, section: EvaluationSection, seed: int) -> Estimate:

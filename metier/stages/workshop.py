@@ -17,7 +17,7 @@ from metier.engine.trunk import TrunkCache, TrunkIdentity
 from metier.evaluation.score_store import ScoreStore
 from metier.events import Observer
 from metier.model.base import BaseModel, load_base_model, weights_fingerprint
-from metier.model.encode import Encoder
+from metier.model.encode import Encoder, cut_policy
 from metier.model.prompt import PromptFormat, make_prompt_format
 from metier.recipe.sections import ModelSection, Recipe
 from metier.store.cache import cache_folder
@@ -78,13 +78,7 @@ class Workshop:
 
     def encoder(self, base: BaseModel, recipe: Recipe) -> Encoder:
         """How text becomes tokens for one model and candidate."""
-        return Encoder(base.tokenizer, min(recipe.training.max_length, base.context), self.cut_policy)
-
-    @property
-    def cut_policy(self) -> str:
-        """How every system cuts a text that is too long for it; `reject` is for training records only."""
-        policy = self.recipe.data.too_long
-        return policy if policy != "reject" else "cut_end"
+        return Encoder(base.tokenizer, min(recipe.training.max_length, base.context), cut_policy(recipe.data.too_long))
 
     def prompt(self, recipe: Recipe) -> PromptFormat:
         """How a record is put before a language model."""

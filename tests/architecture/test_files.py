@@ -10,9 +10,6 @@ TEXT = {".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".in", ".css", ".html", 
 SKIPPED = {".git", ".venv", ".lock-venv", "runs", "build", "dist", "__pycache__", ".hypothesis"}
 SKIPPED |= {".mypy_cache", ".ruff_cache", ".pytest_cache"}
 
-SUPPORT = {"conftest.py", "tiny_models.py"}
-"""Files that hold what tests share: fixtures, and the small random models."""
-
 # Written apart, so that this file does not mention them either.
 PRIVATE = re.compile("|".join(["[.]" + "library", "/" + "work/", "farm" + "-", "CON" + "TRACTS.md"]))
 
@@ -31,7 +28,7 @@ def test_every_file_in_tests_is_collected(repository: Path) -> None:
     stray = [
         path.relative_to(repository).as_posix()
         for path in _files(repository / "tests")
-        if path.suffix == ".py" and not (path.name.startswith("test_") or path.name in SUPPORT)
+        if path.suffix == ".py" and not (path.name.startswith("test_") or path.name == "conftest.py")
     ]
     assert not stray, f"neither test_*.py nor conftest.py: {stray}"
 

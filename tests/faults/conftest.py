@@ -1,4 +1,4 @@
-"""A small recipe on disk, the command in this process, and the command in processes that can be killed."""
+"""A small recipe on disk, and the command in processes that can be killed."""
 
 from __future__ import annotations
 
@@ -24,15 +24,6 @@ WORDS = {
     "login": ("login", "password", "account", "404"),
 }
 FILLERS = ("the", "customer", "asks", "for", "where", "is", "my", "please", "order", "hello", "world")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 @dataclass
@@ -119,21 +110,6 @@ def desk(new_desk: Callable[[], Desk], monkeypatch: pytest.MonkeyPatch) -> Desk:
     for name, value in made.environment.items():
         monkeypatch.setenv(name, value)
     return made
-
-
-@pytest.fixture
-def metier(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """Run `metier` with these arguments in this process."""
-
-    def run(*arguments: object) -> Outcome:
-        from metier.cli.main import run_command_line
-
-        capsys.readouterr()
-        code = run_command_line([str(argument) for argument in arguments])
-        seen = capsys.readouterr()
-        return Outcome(code=code, out=seen.out, err=seen.err)
-
-    return run
 
 
 # What a run imports is loaded once; each job is a fork that becomes the `metier` command, and can be

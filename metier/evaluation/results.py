@@ -34,7 +34,9 @@ class Answer:
     label_logprobs: Mapping[str, float] | None = None
     """Normalised log-probability of every label, or None where the system has none."""
     text: str | None = None
+    """What was written, of systems that write; None when nothing was."""
     stop: str = "label"
+    """Why it ended: `label`; of text `end of turn`, `stop text`, `length` (unfinished)."""
     seconds: float = 0.0
     tokens: int = 0
     """Tokens computed for this answer."""
@@ -56,6 +58,10 @@ class Item:
     row: int
     flags: tuple[str, ...] = ()
     reason: str | None = None
+    stop: str | None = None
+    """Why a written answer ended; None for labels."""
+    counts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Metric name to what this item adds to it (`text_metrics.TEXT_METRICS`); empty for labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +92,8 @@ class Evaluation:
     per_class: Mapping[str, ClassScore]
     confusion: Mapping[str, Mapping[str, int]]
     """gold -> answer -> count; an unanswered item counts under `(none)`."""
+    per_field: Mapping[str, Estimate] = field(default_factory=dict)
+    """Similarity of each field (path) of JSON answers; empty where answers are no JSON."""
     clean_metrics: Mapping[str, Estimate] = field(default_factory=dict)
     """The same metrics on items without flags, where some items carry flags; else empty."""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -150,7 +158,7 @@ class Comparison:
     differences: tuple[Difference, ...]
     """Primary metric, one a baseline."""
     accuracy_differences: tuple[Difference, ...]
-    """Accuracy, one a baseline (the same as above when accuracy is primary)."""
+    """Right or wrong, one a baseline: accuracy; of written answers exact match; empty where nothing is right or wrong."""
     verdict: str
     """Overall: improved only if better than every baseline."""
     sentence: str

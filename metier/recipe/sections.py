@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from metier.recipe.tasks import with_task_defaults
 
 Task = Literal["classification", "generation", "chat", "preference", "text"]
 AdaptationMethod = Literal["full", "freeze", "lora", "head"]
 SchedulerName = Literal["linear", "cosine", "constant", "constant_with_warmup"]
-SystemName = Literal["majority", "tfidf", "probe", "zero_shot", "few_shot"]
+SystemName = Literal["majority", "tfidf", "probe", "copy_input", "nearest_answer", "zero_shot", "few_shot"]
 ScoringRule = Literal["sum", "mean_per_byte", "sum_minus_mean"]
 MetricName = Literal[
     "accuracy", "macro_f1", "micro_f1", "weighted_f1",
     "macro_precision", "micro_precision", "weighted_precision",
     "macro_recall", "micro_recall", "weighted_recall",
+    "exact_match", "token_f1", "rouge1", "rouge2", "rougeL", "chrf", "bleu", "json_valid", "field_f1", "loss",
+    "bits_per_byte",
 ]  # fmt: skip
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1)]
@@ -50,6 +54,10 @@ class PromptSection(Section):
     """Whether the prompt names the labels. None: chosen on validation for base systems, off for training."""
     label_texts: dict[str, str] = Field(default_factory=dict)
     """The words that the model answers for a label. Missing: the label with `_` and `-` as spaces."""
+    system: str | None = None
+    """System prompt of conversations that bring none of their own. None: none."""
+    system_file: str | None = None
+    """A text file with the system prompt, read when the recipe is loaded. Relative to the recipe file."""
 
 
 class DataSection(Section):
@@ -61,8 +69,20 @@ class DataSection(Section):
     """A file of its own for validation. None: taken from train."""
     test: str | None = None
     """A file of its own for the test set, kept as it is. None: taken from train."""
-    format: Literal["auto", "csv", "tsv", "json", "jsonl", "parquet", "xlsx"] = "auto"
-    """File format. auto: by content, then stated."""
+    answers: str | None = None
+    """A text file whose lines are the answers to the lines of `train`. None: answers are in `train` itself."""
+    validation_answers: str | None = None
+    """The same for `validation`."""
+    test_answers: str | None = None
+    """The same for `test`."""
+    format: Literal["auto", "csv", "tsv", "json", "jsonl", "parquet", "xlsx", "lines", "text"] = "auto"
+    """File format. auto: by content, then stated. lines: each line a row. text: each file one document."""
+    shape: Literal[
+        "auto", "columns", "messages", "sharegpt", "alpaca", "prompt_completion", "preference", "documents"
+    ] = "auto"
+    """How rows hold conversations. auto: by content, then stated. columns: `text` and `answer` say where."""
+    records: str | None = None
+    """Path of a list inside each row whose items are the records (`questions`). None: a row is a record."""
     delimiter: str | None = None
     """Column separator of text tables. None: found by itself, then stated."""
     encoding: str | None = None
@@ -72,7 +92,11 @@ class DataSection(Section):
     text: str | list[str] | None = None
     """One column, several (joined by a blank line), or a template (`"{subject}: {body}"`). None: found by itself."""
     label: str | None = None
-    """Column of the answer. None: found by itself, then stated."""
+    """Column of the answer among labels. None: found by itself, then stated."""
+    answer: str | None = None
+    """Column, or path in nested data (`questions.answer`), of the answer to be written. None: found by itself."""
+    system: str | None = None
+    """Column of a record's own system prompt. None: none, or as the shape has it."""
     group: str | None = None
     """Column whose equal values must stay in one split (customer, document, patient). None: no groups."""
     id: str | None = None
@@ -172,6 +196,27 @@ class TrainingSection(Section):
     """Checkpoints kept; the newest and the best are always among them."""
     log_steps: Count = 1
     """History rows are written every so many optimiser steps."""
+    loss_on: Literal["assistant", "last"] = "assistant"
+    """Which turns of a conversation are learned: all of the assistant's (without those of `weight: 0`), or the last."""
+
+
+class GenerationSection(Section):
+    """How answers are written."""
+
+    max_new_tokens: Count | None = None
+    """Longest answer in tokens. None: a little above the longest training answers, then stated."""
+    temperature: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """0: greedy, always the most likely token. Above: sampling, seeded."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Sampling among the most likely tokens that together have this probability."""
+    top_k: Count | None = None
+    """Sampling among this many most likely tokens. None: all."""
+    repetition_penalty: Annotated[float, Field(gt=0)] = 1.0
+    """Logits of tokens that occurred are divided (or, below 0, multiplied) by it (arXiv 1909.05858). 1: off."""
+    stop: list[str] = Field(default_factory=list)
+    """Texts that end an answer besides the model's end of turn; they are not part of it."""
+    batch_size: Count = 32
+    """Answers written together; changes speed, not greedy answers in float32."""
 
 
 class FewShotSection(Section):
@@ -282,6 +327,8 @@ class Recipe(Section):
     """What may learn."""
     training: TrainingSection = TrainingSection()
     """How it learns."""
+    generation: GenerationSection = GenerationSection()
+    """How answers are written."""
     candidates: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Ways to try, each a set of overrides of model, prompt, adaptation, training and seed. Empty: one, as above."""
     evaluation: EvaluationSection = EvaluationSection()
@@ -296,6 +343,12 @@ class Recipe(Section):
     """What the report shows."""
     card: CardSection = CardSection()
     """What the card says."""
+
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_task(cls, values: Any) -> Any:
+        return with_task_defaults(values)
 
 
 LATER_SECTIONS = ("privacy", "systems", "search", "refinement")

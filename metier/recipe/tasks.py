@@ -1,0 +1,48 @@
+"""What a recipe leaves out and what depends on the task: one visible table, filled in before validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+WRITES = ("generation", "chat")
+"""Tasks whose answers are written freely."""
+WRITING: Mapping[str, Mapping[str, Any]] = {
+    "training": {"max_length": 1024, "per_device_train_batch_size": 8},
+    "data": {"contradictions": "keep"},
+    "evaluation": {
+        "primary_metric": "chrf",
+        "systems": ["copy_input", "nearest_answer", "zero_shot", "few_shot"],
+        "selection_examples": 32,
+        "train_examples": 32,
+        "few_shot": {"k": [2]},
+    },
+}
+TASK_DEFAULTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "generation": WRITING,
+    "chat": WRITING,
+    "text": {
+        "training": {"max_length": 1024, "per_device_train_batch_size": 8},
+        "data": {"contradictions": "keep"},
+        "evaluation": {"primary_metric": "bits_per_byte", "systems": ["zero_shot"]},
+    },
+    "preference": {"data": {"contradictions": "keep"}},
+}
+"""Task -> section -> field -> the default that differs from the section's own."""
+
+
+def with_task_defaults(values: Any) -> Any:
+    """The values of a recipe with the defaults of its task where they say nothing; others stay as they are.
+
+    Args:
+        values: A recipe as plain values, not validated yet.
+    """
+    if not isinstance(values, Mapping):
+        return values
+    task = values.get("task")
+    filled: dict[str, Any] = dict(values)
+    for section, defaults in (TASK_DEFAULTS.get(task) or {}).items() if isinstance(task, str) else ():
+        given = values.get(section)
+        if given is None or isinstance(given, Mapping):
+            filled[section] = {**defaults, **(given or {})}
+    return filled

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING
 from metier.data.locate import locate_files
 from metier.data.prepare import load_prepared, prepare_data
 from metier.data.prepared import PreparedData
-from metier.errors import DONE, GATE_FAILED, ArgumentError, RunFolderError
+from metier.errors import DONE, GATE_FAILED, ArgumentError, RecipeError, RunFolderError
 from metier.evaluation.results import Comparison
 from metier.events import Observer, StageFinished, StageStarted, tell
 from metier.recipe.candidates import resolve_candidates
 from metier.recipe.dump import dump_recipe, recipe_hash
 from metier.recipe.load import expand
 from metier.recipe.sections import Recipe
+from metier.recipe.tasks import PREPARED_ONLY
 from metier.report.card import write_model_card
 from metier.report.gather import gather_summary
 from metier.report.summary import RunSummary
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from metier.stages.workshop import Workshop
 
 UNTIL = ("data", "train")
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 """Raise it when a stage gives other results for the same recipe: stored stages are then not reused."""
 
 
@@ -96,7 +97,7 @@ def run_recipe(
     identity = recipe_hash(recipe)
     path = output or (Path(expand(recipe.output.dir)) if recipe.output.dir else default_run_path(recipe.name, identity))
     candidates = resolve_candidates(recipe)
-    locate_files(recipe.data)  # a wrong path is told before a folder is made
+    locate_files(recipe.data, task=recipe.task)  # a wrong path is told before a folder is made
     folder = RunFolder(path)
     with alone_in(path, folder.state):
         state = claim_run_folder(path, recipe_hash=identity, recipe_text=dump_recipe(recipe), resume=resume)
@@ -121,6 +122,9 @@ def _go_through(
     data = _prepare(recipe, folder, observers)
     if until == "data":
         return RunResult(folder=folder, exit_code=DONE, reused=False, summary=None)
+    if recipe.task in PREPARED_ONLY:
+        fix = "`metier run RECIPE --until data` prepares the splits, which are in the folder."
+        raise RecipeError("task", f"is {recipe.task}, which this version reads and checks but cannot train", "", fix)
 
     from metier.stages.lock import write_lock
     from metier.stages.workshop import Workshop
@@ -128,6 +132,7 @@ def _go_through(
     shop = Workshop(recipe, candidates, folder, data, observers)
     # A missing or damaged model is told before hours go into another.
     models = fingerprint([shop.weights(each.model) for each in candidates.values()])
+    shop.refuse_unfit()
     _refuse_change(folder, "models", models, "the weights of a base model")
     finish_stage(folder, "models", models)
     hardware = fingerprint([shop.hardware.device, shop.hardware.dtype])
@@ -148,15 +153,15 @@ def _go_through(
 
 def _prepare(recipe: Recipe, folder: RunFolder, observers: Sequence[Observer]) -> PreparedData:
     """The data stage: read back, taken from the cache, or done."""
-    files = {str(path): file_sha256(path) for path in locate_files(recipe.data).all_files()}
-    key = fingerprint([STAGE_VERSION, "data", recipe.data.model_dump(mode="json"), recipe.seed, files])
+    files = {str(path): file_sha256(path) for path in locate_files(recipe.data, task=recipe.task).all_files()}
+    key = fingerprint([STAGE_VERSION, "data", recipe.task, recipe.data.model_dump(mode="json"), recipe.seed, files])
     _refuse_change(folder, "data", key, "its data or metier itself")
     _reuse(folder, "data", key, folder.data, observers, lambda: _prepare_now(recipe, folder, observers))
     return load_prepared(folder.data)
 
 
 def _prepare_now(recipe: Recipe, folder: RunFolder, observers: Sequence[Observer]) -> None:
-    prepare_data(recipe.data, seed=recipe.seed, folder=folder.data, observers=observers)
+    prepare_data(recipe.data, seed=recipe.seed, folder=folder.data, observers=observers, task=recipe.task)
 
 
 def _baselines(shop: Workshop) -> None:
@@ -164,7 +169,8 @@ def _baselines(shop: Workshop) -> None:
     from metier.stages.baselines import baseline_systems, measure_baselines
 
     recipe = shop.recipe
-    read = [recipe.evaluation.model_dump(mode="json"), recipe.prompt.model_dump(mode="json"), recipe.seed]
+    asked = [getattr(recipe, section).model_dump(mode="json") for section in ("prompt", "generation")]
+    read = [recipe.evaluation.model_dump(mode="json"), recipe.task, asked, recipe.seed]
     key = fingerprint([STAGE_VERSION, "baselines", read, shop.data.card.fingerprint])
     if stage_key(shop.folder, "baselines") == key:
         detail = "done before in this run"
@@ -204,7 +210,7 @@ def _attempt(shop: Workshop, name: str, number: int) -> Attempt:
     from metier.stages.lock import tool_versions
 
     recipe = shop.candidates[name]
-    read = ("seed", "model", "prompt", "adaptation", "training", "evaluation", "hardware")
+    read = ("seed", "task", "model", "prompt", "adaptation", "training", "generation", "evaluation", "hardware")
     fields = {field: recipe.model_dump(mode="json")[field] for field in read}
     # The name alone would not do: other weights may lie in the same folder, or under the same hub branch, by now.
     weights = shop.weights(recipe.model)
@@ -226,7 +232,7 @@ def _what_attempts_read(shop: Workshop) -> list[str]:
     The name of the label's column stands in the prompt. The test set is not among it.
     """
     splits = [file_sha256(shop.folder.split(name)) for name in ("train", "validation")]
-    return [shop.data.card.label_column, *splits]
+    return [shop.data.card.label_column or str(shop.data.card.answer_column), *splits]
 
 
 def _refuse_change(folder: RunFolder, stage: str, key: str, what: str) -> None:

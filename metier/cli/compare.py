@@ -34,7 +34,7 @@ def compare_runs(
     Each by its tuned model. The first run's recipe says which metric and which gain count;
     --set evaluation.… changes that.
     """
-    from metier.cli.tables import differences_table, shown_metrics, systems_table
+    from metier.cli.tables import differences_table, lower_line, shown_metrics, systems_table
     from metier.errors import DONE, ArgumentError
     from metier.evaluation.compare import compare
     from metier.store.values import to_plain
@@ -47,8 +47,10 @@ def compare_runs(
     if as_json:
         write_json_object("comparison", to_plain(comparison))
         return DONE
-    table = systems_table(systems, shown_metrics(comparison), width=terminal_width())
-    show(f"On {comparison.n:,} test records:\n\n{table}\n")
+    metrics = shown_metrics(systems, comparison)
+    table = systems_table(systems, metrics, width=terminal_width())
+    below = "".join(f"{line}\n" for line in lower_line(metrics))
+    show(f"On {comparison.n:,} test records:\n\n{table}\n{below}")
     show(f"{differences_table(comparison)}\n\n{comparison.sentence}")
     return DONE
 

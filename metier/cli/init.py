@@ -51,14 +51,13 @@ def _what_was_found(description: DataDescription) -> str:
     ]
     files = ", ".join(source.name for source in description.sources)
     beside = [path.name for path in (description.validation, description.test) if path is not None]
-    kept = len(set(description.labels) - set(description.ignore_labels))
     lines = [
         f"{files}: {formats.counted(description.rows, 'row')}",
-        *(f"{name}: found beside it, with the same columns" for name in beside),
+        *(f"{name}: found beside it{', with the same columns' * description.same_columns}" for name in beside),
         "",
         aligned(("Column", "Seems to be", "Mean length"), rows),
         "",
-        f"Task: classification of {kept:,} labels." if description.labels else "",
+        description.task_sentence,
         *(f"- {sentence}" for sentence in description.notices),
         *(f"- {problem.sentence}" for problem in description.problems),
         *(f"? {question}" for question in description.questions),

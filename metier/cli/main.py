@@ -17,7 +17,7 @@ from typer.core import TyperCommand
 from typer.main import get_command
 
 from metier import __version__
-from metier.cli import cache, check, compare, demo, doctor, init, predict, report, run, verify
+from metier.cli import cache, chat, check, compare, demo, doctor, export, init, predict, report, run, verify
 from metier.cli.faults import describe_crash, describe_fault, fault_as_plain
 from metier.cli.output import say, write_json_object
 from metier.cli.overrides import overrides_as_settings, quoted
@@ -56,6 +56,8 @@ COMMANDS: dict[str, Any] = {
     "train": run.train,
     "compare": compare.compare_runs,
     "predict": predict.predict,
+    "chat": chat.chat,
+    "export": export.export,
     "report": report.report,
     "verify": verify.verify,
     "doctor": doctor.doctor,

@@ -80,6 +80,9 @@ def _show_prediction(done: Prediction, source: Path, *, as_json: bool) -> None:
         say(f"  no answer for {formats.counted(count, 'row')}: {reason}")
     if done.cut:
         say(f"  {formats.counted(done.cut, 'text')} too long for the model: answered by a part, reason `cut`")
+    if done.unfinished:
+        longest = "reached generation.max_new_tokens, reason `unfinished`"
+        say(f"  {formats.counted(done.unfinished, 'answer')} {longest}")
 
 
 def _show_answer(answer: Answer, *, as_json: bool) -> None:
@@ -93,16 +96,19 @@ def _show_answer(answer: Answer, *, as_json: bool) -> None:
     if as_json:
         write_json_object("answer", {
             "label": answer.label, "probability": chances.get(answer.label or ""), "probabilities": chances or None,
-            "reason": answer.reason,
+            "text": answer.text, "stop": answer.stop, "reason": answer.reason,
         })  # fmt: skip
         return
-    if answer.label is None:
+    said = answer.label if answer.label is not None else answer.text
+    if said is None:
         show(f"(no answer: {answer.reason})")
         return
-    show(answer.label, exact=True)
+    show(said, exact=True)
     shown = list(chances.items())[: RUNNERS_UP + 1]
     if shown:
         say("")
         say(aligned(("Probability", "Label"), [(f"{chance:.1%}", label) for label, chance in shown]))
     if answer.reason is not None:
         say(f"\nnote: {answer.reason}")
+    if answer.stop == "length":
+        say("\nnote: unfinished: the answer reached generation.max_new_tokens")

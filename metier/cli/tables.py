@@ -10,6 +10,8 @@ from metier.report import formats
 from metier.report.summary import RunSummary
 
 WIDEST_CELL = 60
+LOWER = "↓"
+"""Stands after the title of a metric whose lower values are better."""
 
 
 def aligned(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -28,7 +30,7 @@ def systems_table(systems: Sequence[Evaluation], metrics: Sequence[str], *, widt
         metrics: In the order of the columns.
         width: Of the terminal; the last columns are left out where it is narrower. None: all are shown.
     """
-    titles = [f"{formats.metric_title(metric)} (95 %)" for metric in metrics]
+    titles = [f"{_title(metric)} (95 %)" for metric in metrics]
     rows = [
         [
             system.system,
@@ -48,20 +50,36 @@ def systems_table(systems: Sequence[Evaluation], metrics: Sequence[str], *, widt
 
 
 def differences_table(comparison: Comparison) -> str:
-    """One row a baseline: the paired difference with its interval, p-value, discordant items, verdict."""
+    """One row a baseline: the paired difference with its interval, p-value, discordant items, verdict.
+
+    A positive difference is better, also where lower values are. Items are those that only one has right, where
+    answers are right or wrong.
+    """
+    judged = bool(comparison.accuracy_differences)
     rows = [
         [
-            row.baseline, formats.metric_title(row.metric), _estimate(row.difference, signed=True),
-            formats.p_value(row.p_value), f"+{row.gained} −{row.lost}", row.verdict,
+            row.baseline, _title(row.metric), _estimate(row.difference, signed=True),
+            formats.p_value(row.p_value), *([f"+{row.gained} −{row.lost}"] if judged else []), row.verdict,
         ]
         for row in comparison.differences
     ]  # fmt: skip
-    return aligned([f"{comparison.candidate} against", "Metric", "Difference (95 %)", "p", "Items", "Verdict"], rows)
+    difference = "Better by (95 %)" if formats.lower_is_better(comparison.primary_metric) else "Difference (95 %)"
+    columns = [f"{comparison.candidate} against", "Metric", difference, "p", *(["Items"] if judged else []), "Verdict"]
+    return aligned(columns, rows)
 
 
-def shown_metrics(comparison: Comparison) -> tuple[str, ...]:
-    """The metrics of the table: the primary one, accuracy and macro F1, each once."""
-    return tuple(dict.fromkeys((comparison.primary_metric, "accuracy", "macro_f1")))
+def shown_metrics(systems: Sequence[Evaluation], comparison: Comparison) -> tuple[str, ...]:
+    """The metrics of the table: the primary one and the usual ones of its task, each once."""
+    return formats.table_metrics(systems, comparison.primary_metric, formats.TERMINAL_METRICS)
+
+
+def lower_line(metrics: Sequence[str]) -> list[str]:
+    """What the arrow means, where one is shown."""
+    return [f"{LOWER} lower is better"] if any(formats.lower_is_better(metric) for metric in metrics) else []
+
+
+def _title(metric: str) -> str:
+    return f"{formats.metric_title(metric)} {LOWER}" if formats.lower_is_better(metric) else formats.metric_title(metric)
 
 
 def gate_lines(comparison: Comparison) -> list[str]:
@@ -84,8 +102,9 @@ def final_text(summary: RunSummary, *, report: str, predict: str, width: int | N
     comparison = summary.comparison
     test = summary.data.splits.get(comparison.set)
     size = f"{comparison.n:,} {comparison.set} records" + (f" of {test.groups:,} groups" if test else "")
-    table = systems_table(summary.test, shown_metrics(comparison), width=width)
-    lines = ["", f"On {size}:", "", table, "", comparison.sentence]
+    metrics = shown_metrics(summary.test, comparison)
+    table = systems_table(summary.test, metrics, width=width)
+    lines = ["", f"On {size}:", "", table, *lower_line(metrics), "", comparison.sentence]
     lines += gate_lines(comparison)
     if summary.overfitting is not None:
         lines.append(summary.overfitting.sentence)

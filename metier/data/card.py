@@ -45,11 +45,12 @@ class DataCard:
     text_columns: tuple[str, ...]
     template: str | None
     label_column: str
+    """Empty for tasks without labels."""
     group_column: str | None
     found_by_itself: tuple[str, ...]
-    """Which of text, label were guessed and not given."""
+    """Which of text, label, answer were guessed and not given."""
     labels: tuple[str, ...]
-    """All labels of train, sorted; a system answers one of these."""
+    """All labels of train, sorted; a system answers one of these. Empty for tasks without labels."""
     splits: Mapping[str, SplitCard]
     rejected: Mapping[str, int]
     """Rows rejected, by reason."""
@@ -59,3 +60,13 @@ class DataCard:
     """Records changed, by repair (`control characters removed`, `white space`)."""
     fingerprint: str
     """Hash over all split fingerprints."""
+    task: str = "classification"
+    """The recipe's task."""
+    shape: str = "columns"
+    """How rows hold their records: a name in `shapes.SHAPES`."""
+    answer_column: str | None = None
+    """Column or path of the answer to be written; None where the shape says it, or where labels are the answers."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Where the shape's other parts lie (`messages`, `tools`, `system`, …)."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Of the records of all splits: `turns`, `answers`, `not learned`, `with a system prompt`, `with tools`."""

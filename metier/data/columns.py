@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from metier.data.input_rules import template_columns
-from metier.data.table import Table, column_list, missing_column
+from metier.data.paths import check_path
+from metier.data.table import Table, column_list
 from metier.errors import DataError
 from metier.recipe.sections import DataSection
 
@@ -85,7 +86,7 @@ def choose_columns(section: DataSection, tables: Sequence[Table]) -> Columns:
     stats = column_stats(first)
     found: list[str] = []
     label = section.label
-    text, template = _given_text(section.text, first.columns)
+    text, template = given_text(section.text, first.columns)
     if label is None:
         taken = {*text, section.group, section.id}
         label = _one(guess_label(stats, taken), "label", stats, first)
@@ -99,8 +100,8 @@ def choose_columns(section: DataSection, tables: Sequence[Table]) -> Columns:
     for field, names in needed.items():
         for table in tables:
             for name in names:
-                if name is not None and name not in table.columns:
-                    raise missing_column(f"data.{field}", name, table.columns, table.source.name)
+                if name is not None:
+                    check_path(table, name, f"data.{field}")
     said = {"text": " and ".join(f"`{name}`" for name in text), "label": f"`{label}`"}
     return Columns(
         text=text,
@@ -194,6 +195,35 @@ def looks_like_labels(stats: ColumnStats) -> bool:
     return few and stats.mean_length <= 40 and stats.max_length <= 80 and not meant_otherwise
 
 
+def given_text(given: str | list[str] | None, columns: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
+    """The columns that `data.text` names, and its template where it is one.
+
+    Args:
+        given: A column, several, a template, or None: none.
+        columns: The columns of the file; a column's name may look like a template.
+
+    Raises:
+        DataError: It names no column.
+    """
+    if given is None:
+        return (), None
+    if isinstance(given, list):
+        if not given:
+            raise DataError("data.text", "is an empty list", "one column or more", "Name a column.")
+        return tuple(given), None
+    if "{" in given and given not in columns:
+        names = template_columns(given)
+        if not names:
+            raise DataError("data.text", "is a template without a column", '"{subject}: {body}"', "Name a column.")
+        return names, given
+    return (given,), None
+
+
+def is_id_name(name: str) -> bool:
+    """Whether a column's name says that it holds ids."""
+    return plain_name(name).rpartition("_")[2] in ("id", "uid", "uuid", "key", "index")
+
+
 def plain_name(name: str) -> str:
     """A column name in lower case with underscores: `conversationId` and `Conversation ID` are the same."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.strip())
@@ -212,28 +242,16 @@ def is_number(cell: str) -> bool:
     return re.fullmatch(r"\s*[+-]?\d+(\.\d+)?([eE][+-]?\d+)?\s*", cell) is not None
 
 
-def _given_text(given: str | list[str] | None, columns: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
-    if given is None:
-        return (), None
-    if isinstance(given, list):
-        if not given:
-            raise DataError("data.text", "is an empty list", "one column or more", "Name a column.")
-        return tuple(given), None
-    if "{" in given and given not in columns:
-        names = template_columns(given)
-        if not names:
-            raise DataError("data.text", "is a template without a column", '"{subject}: {body}"', "Name a column.")
-        return names, given
-    return (given,), None
-
-
 def _longest(candidates: Sequence[ColumnStats]) -> list[str]:
     """The column with by far the longest texts, or those that come close to it."""
     most = max((stats.filled for stats in candidates), default=0)
     wordy = [
         stats
         for stats in candidates
-        if stats.mean_length >= 10 and stats.distinct >= 0.3 * stats.filled and stats.filled >= 0.5 * most
+        if stats.mean_length >= 10
+        and stats.distinct >= 0.3 * stats.filled
+        and stats.filled >= 0.5 * most
+        and not is_id_name(stats.name)
     ]
     wordy.sort(key=lambda stats: -stats.mean_length)
     return [stats.name for stats in wordy if stats.mean_length >= 0.5 * wordy[0].mean_length]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,56 +9,31 @@ from pathlib import Path
 
 from metier.data.card import SourceFile
 from metier.data.columns import (
-    GROUP_NAMES,
-    LABEL_NAMES,
-    TEXT_NAMES,
     Columns,
     ColumnStats,
     column_stats,
     guess_group,
     guess_label,
-    guess_text,
-    looks_like_labels,
     plain_name,
-    question_parts,
 )
-from metier.data.duplicates import drop_contradictions, drop_duplicates, drop_shared
+from metier.data.describe_columns import ColumnDescription, best_label, best_text, describe_column, is_date, is_id
 from metier.data.examples import Extraction, extract_examples, placeholder_labels, plain_label
+from metier.data.find_files import FoundFiles, answers_beside, find_files
+from metier.data.gather import read_all, take_out_records
 from metier.data.input_rules import InputRules
-from metier.data.locate import ROLE_NAMES, data_files, locate_files, role_of, short_names
-from metier.data.records import Rejected
+from metier.data.layout import lay_out
+from metier.data.locate import Located, data_files
+from metier.data.paths import cell_at, reaches
+from metier.data.problems import Problem, by_reason, find_problems
 from metier.data.sources import read_table
-from metier.data.table import Table, column_list, counted, rows_at
+from metier.data.table import Table, counted
+from metier.data.task_guess import RATINGS, Guess, guess_task, handful
+from metier.data.written import extract_written
 from metier.errors import DataError
 from metier.recipe.sections import DataSection
 
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
-_DATE_NAMES = ("date", "time", "timestamp", "datetime", "year", "month", "day", "at")
 _LABEL_FILE_BYTES = 65_536
-
-
-@dataclass(frozen=True, kw_only=True)
-class ColumnDescription:
-    """One column and what it seems to be."""
-
-    name: str
-    kind: str
-    """text, label, group, id, date, number, words, nested or empty."""
-    filled: int
-    distinct: int
-    mean_length: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """Something to look at, by row number."""
-
-    kind: str
-    """broken row, empty text, empty label, duplicate, contradiction, also in test, single label."""
-    count: int
-    rows: Mapping[str, Sequence[int]]
-    """File to row numbers."""
-    sentence: str
+_MANY_GROUPS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +41,14 @@ class DataDescription:
     """What `metier init` says, and what a draft recipe is made from."""
 
     train: str
-    """A file or a glob."""
+    """A file, a folder or a glob."""
     validation: Path | None
     test: Path | None
     sources: tuple[SourceFile, ...]
     rows: int
     columns: tuple[ColumnDescription, ...]
     text: tuple[str, ...]
-    """Best guess; empty when nothing looks like text."""
+    """Best guess: columns or paths; empty when nothing looks like text, or the shape says it."""
     label: str | None
     group: str | None
     id: str | None
@@ -90,6 +64,34 @@ class DataDescription:
     questions: tuple[str, ...]
     """What could not be decided; the draft says which guess it took."""
     notices: tuple[str, ...]
+    task: str = "classification"
+    """The recipe's task."""
+    shape: str = "columns"
+    """A name in `shapes.SHAPES`."""
+    answer: str | None = None
+    """Column or path of the answer to be written; None when the shape or a file of answers says it."""
+    answers_file: Path | None = None
+    """A text file with an answer for every row."""
+    records: str | None = None
+    """Path of the list inside each row whose items are the records."""
+    examples: int = 0
+    """Records that could be read."""
+    same_columns: bool = True
+    """Whether the files for validation and test name their columns as train does."""
+
+    @property
+    def task_sentence(self) -> str:
+        """What the data is for, in a line; empty when that could not be told."""
+        if self.task == "classification":
+            kept = len(set(self.labels) - set(self.ignore_labels))
+            return f"Task: classification of {kept:,} labels." if self.labels else ""
+        what = {
+            "generation": "generation, written answers to single questions",
+            "chat": "chat, written answers in conversations",
+            "text": "text, reading on",
+            "preference": "preference, a better and a worse answer",
+        }
+        return f"Task: {what[self.task]} ({counted(self.examples, 'record')})."
 
 
 def describe_data(path: Path | str) -> DataDescription:
@@ -101,34 +103,53 @@ def describe_data(path: Path | str) -> DataDescription:
     Raises:
         DataError: Nothing there can be read.
     """
-    train, files, validation, test = _files(str(path))
-    tables = [read_table(file, name=name) for file, name in zip(files, short_names(files), strict=True)]
+    found = find_files(str(path))
+    tables = _read(found, found.answers)
+    guess = _guess(found, tables[0])
+    if guess is None and (beside := _answers_of(found, tables)) is not None:
+        tables, guess = _read(found, beside), _guess_aligned(_read(found, beside)[0])
+        found = _with(found, beside)
+    if guess is not None:
+        tables = [take_out_records(table, guess.records, guess.task) for table in tables]
+    return _described(found, tables, guess)
+
+
+def _described(found: FoundFiles, tables: Sequence[Table], guess: Guess | None) -> DataDescription:
     first = tables[0]
     stats = column_stats(first)
-    label, label_question = _best_label(stats)
-    text, text_question = _best_text(stats, label)
-    group = next(iter(guess_group(stats, {label, *text})), None)
-    row_id = next((name for name in stats if _is_id(stats[name]) and name not in {*text, label, group}), None)
-    date = next((name for name in stats if _is_date(stats[name], first) and name not in {*text, label, group}), None)
-    siblings = {role: _same_columns(file, first) for role, file in (("validation", validation), ("test", test))}
-    extracted = _extract(tables, text, label)
+    label, text, questions = _best(stats, guess)
+    task = guess.task if guess is not None else "classification"
+    answer = guess.answer if guess is not None and task != "classification" else None
+    parts = dict(guess.fields or {}) if guess is not None else {}
+    taken = {label, answer, *text, *parts.values()}
+    group = next(iter(guess_group(stats, taken)), None)
+    if task != "classification" and group is not None and not _even(group, tables):
+        group = None
+    row_id = next((name for name in stats if is_id(stats[name]) and name not in {*taken, group}), None)
+    date = next((name for name in stats if is_date(stats[name], first) and name not in {*taken, group}), None)
+    section = _section(guess, text, label, answer)
+    siblings = {role: _fitting(file, first, section, task) for role, file in _others(found).items()}
+    test = siblings["test"][0] if siblings["test"] else None
+    extracted = _extract(tables, section, task)
     labels = dict(sorted(extracted.labels_seen.items(), key=lambda item: (-item[1], item[0])) if extracted else ())
     labels.pop("", None)
-    names, label_file = _label_names(files, set(labels), {*files, validation, test})
+    names, label_file = _label_names(found.files, set(labels), {*found.files, found.validation, found.test})
     meant: dict[str | None, str] = {
+        **{column: part for part, column in parts.items()},
         **dict.fromkeys(text, "text"),
         label: "label",
+        answer: "answer",
         group: "group",
         row_id: "id",
         date: "date",
     }
     return DataDescription(
-        train=train,
-        validation=siblings["validation"],
-        test=siblings["test"],
+        train=found.train,
+        validation=siblings["validation"][0] if siblings["validation"] else None,
+        test=test,
         sources=tuple(table.source for table in tables),
         rows=sum(table.source.rows for table in tables),
-        columns=tuple(_column(column, meant.get(name)) for name, column in stats.items()),
+        columns=tuple(describe_column(column, meant.get(name)) for name, column in stats.items()),
         text=text,
         label=label,
         group=group,
@@ -138,199 +159,148 @@ def describe_data(path: Path | str) -> DataDescription:
         label_names=names,
         label_file=label_file,
         ignore_labels=tuple(placeholder_labels(labels)),
-        problems=_problems(tables, extracted, siblings["test"], text, label, len(tables) > 1),
-        questions=tuple(question for question in (text_question, label_question) if question),
-        notices=tuple(notice for table in tables for notice in table.notices),
+        problems=_problems(tables, extracted, test, section, task),
+        questions=(*questions, *found.questions),
+        notices=_notices(found, tables, guess),
+        task=task,
+        shape=guess.shape if guess is not None else "columns",
+        answer=answer,
+        answers_file=found.answers,
+        records=guess.records if guess is not None else None,
+        examples=len(extracted.examples) if extracted is not None else 0,
+        same_columns=all(sibling[1] for sibling in siblings.values() if sibling),
     )
 
 
-def _files(given: str) -> tuple[str, tuple[Path, ...], Path | None, Path | None]:
-    """What train is, its files, and files that look like validation and test."""
-    folder = Path(given)
-    if folder.is_dir():
-        files = data_files(folder)
-        roles = {role_of(file) for file in files}
-        if "train" not in roles and len(files) > 1:
-            same = [file for file in files if role_of(file) is None and file.suffix == files[0].suffix]
-            if len(same) == len(files) and len({read_table(file).columns for file in files}) == 1:
-                return str(folder / f"*{files[0].suffix}"), tuple(files), None, None
-        located = locate_files(DataSection(train=given))
-        others = [found[0] if found else None for found in (located.validation, located.test)]
-        return str(located.train[0]), located.train, others[0], others[1]
-    located = locate_files(DataSection(train=given))
-    if len(located.train) > 1:
-        return given, located.train, None, None
-    file = located.train[0]
-    return given, located.train, _sibling(file, "validation"), _sibling(file, "test")
+def _read(found: FoundFiles, answers: Path | None) -> list[Table]:
+    located = Located(
+        train=found.files,
+        validation=None,
+        test=None,
+        answers={} if answers is None else {"train": answers},
+        documents=found.documents,
+    )
+    section = DataSection(train=found.train, answers=None if answers is None else str(answers))
+    return read_all(located, section, task="classification")["train"]
 
 
-def _sibling(file: Path, role: str) -> Path | None:
-    """The file beside `file` whose name differs only in saying `role` instead of train."""
-    if role_of(file) not in ("train", None):
+def _guess(found: FoundFiles, first: Table) -> Guess | None:
+    if found.documents:
+        return Guess(task="text", shape="documents")
+    return _guess_aligned(first) if found.answers is not None else guess_task(first, column_stats(first))
+
+
+def _guess_aligned(table: Table) -> Guess | None:
+    """What a file with a file of answers beside it is for; None: its answers are labels."""
+    answers = [cell_at(row, table.columns[-1]) for row in table.rows]
+    if handful(answers) is not None:
         return None
-    rest = _without_role(file)
-    found = [
-        other
-        for other in data_files(file.parent)
-        if other != file and role_of(other) == role and _without_role(other) == rest
-    ]
-    return found[0] if len(found) == 1 else None
+    note = "The lines of the two files belong together: each line of the first is a question, of the second its answer."
+    text = ("text",) if table.source.format == "lines" else ()
+    return Guess(task="generation", text=text, answer=table.columns[-1], notes=(note,) if text else ())
 
 
-def _without_role(path: Path) -> list[str]:
-    names = {name for known in ROLE_NAMES.values() for name in known}
-    return [token for token in re.split(r"[^a-z0-9]+", path.stem.lower()) if token and token not in names]
+def _answers_of(found: FoundFiles, tables: Sequence[Table]) -> Path | None:
+    """A file of answers beside a single file in which no column looks like the answer."""
+    single = len(tables) == 1 and not found.documents and found.answers is None
+    if not single or guess_label(column_stats(tables[0]), set()):
+        return None
+    return answers_beside(found.files[0], tables[0].source.rows)
 
 
-def _same_columns(file: Path | None, first: Table) -> Path | None:
+def _with(found: FoundFiles, answers: Path) -> FoundFiles:
+    return FoundFiles(train=found.train, files=found.files, answers=answers, questions=found.questions)
+
+
+def _others(found: FoundFiles) -> dict[str, Path | None]:
+    return {"validation": found.validation, "test": found.test}
+
+
+def _notices(found: FoundFiles, tables: Sequence[Table], guess: Guess | None) -> tuple[str, ...]:
+    left_out = ", ".join(file.name for file in found.left_out[:8])
+    more = f" and {len(found.left_out) - 8} more" if len(found.left_out) > 8 else ""
+    return (
+        *(notice for table in tables for notice in table.notices),
+        *([f"Not read, as they are no text files: {left_out}{more}"] if left_out else ()),
+        *(guess.notes if guess is not None else ()),
+    )
+
+
+def _best(stats: Mapping[str, ColumnStats], guess: Guess | None) -> tuple[str | None, tuple[str, ...], tuple[str, ...]]:
+    """Label, text, and the questions that remain."""
+    if guess is not None:
+        return guess.answer if guess.task == "classification" else None, guess.text, ()
+    label, label_question = best_label(stats)
+    text, text_question = best_text(stats, label)
+    rated = next((name for name in stats if plain_name(name) in RATINGS), None)
+    rating = f"Column `{rated}` looks like ratings of single answers (unpaired preference), which are not read."
+    questions = [text_question, label_question, rating if rated is not None and text_question else None]
+    return label, text, tuple(question for question in questions if question)
+
+
+def _section(guess: Guess | None, text: tuple[str, ...], label: str | None, answer: str | None) -> DataSection:
+    """The data section that reads the files as guessed."""
+    if guess is None or guess.task == "classification":
+        return DataSection(train="", text=list(text) or None, label=label)
+    if guess.shape == "columns":
+        return DataSection(train="", text=list(text) or None, answer=answer)
+    return DataSection.model_validate({"train": "", "shape": guess.shape, "text": list(text) or None})
+
+
+def _fitting(file: Path | None, first: Table, section: DataSection, task: str) -> tuple[Path, bool] | None:
+    """The file, and whether its columns are named as in train; None where it holds something else."""
     if file is None:
         return None
     try:
-        return file if set(read_table(file).columns) == set(first.columns) else None
+        table = read_table(file)
+        if set(table.columns) == set(first.columns):
+            return file, True
+        if task == "classification":
+            return None
+        # What is named for train need not be named so here: it is found again.
+        free = DataSection(train="", shape=section.shape if section.shape != "columns" else "auto")
+        lay_out(free, task, {"train": [table]})
     except DataError:
         return None
+    return file, section.shape != "auto"
 
 
-def _best_label(stats: Mapping[str, ColumnStats]) -> tuple[str | None, str | None]:
-    candidates = guess_label(stats, set())
-    # Among equals: the more usual name, what is no usual group, then the finer division.
-    order = {name: index for index, name in enumerate(LABEL_NAMES)}
-    candidates.sort(
-        key=lambda name: (
-            order.get(plain_name(name), len(order)), plain_name(name) in GROUP_NAMES, -stats[name].distinct,
-        )
-    )  # fmt: skip
-    return _settled([(name,) for name in candidates], stats, "label")
+def _even(group: str, tables: Sequence[Table]) -> bool:
+    """Whether groups are many and small enough for splits of about the size that was asked for."""
+    counts = Counter(cell_at(row, group) for table in tables for row in table.rows)
+    return len(counts) >= _MANY_GROUPS and max(counts.values()) <= sum(counts.values()) / _MANY_GROUPS * 2
 
 
-def _best_text(stats: Mapping[str, ColumnStats], label: str | None) -> tuple[tuple[str, ...], str | None]:
-    candidates = guess_text(stats, {label})
-    order = {name: index for index, name in enumerate(TEXT_NAMES)}
-    candidates.sort(key=lambda names: (order.get(plain_name(names[0]), len(order)), -stats[names[0]].mean_length))
-    _, question = _settled(candidates, stats, "text")
-    return (candidates[0] if candidates else ()), question
-
-
-def _settled(
-    candidates: Sequence[tuple[str, ...]], stats: Mapping[str, ColumnStats], field: str
-) -> tuple[str | None, str | None]:
-    """The first candidate, and the question that remains when there is not exactly one."""
-    what = "answer" if field == "label" else "text"
-    if not candidates:
-        there = column_list(stats)
-        why = "".join(f" {sentence}" for sentence in _why_not(stats, field))
-        return None, f"Which column is the {what}? None of {there} looks like it; set data.{field}.{why}"
-    best = candidates[0][0]
-    if len(candidates) == 1:
-        return best, None
-    listing = question_parts(candidates, stats)
-    return best, f"Which column is the {what}: {listing}? The draft takes `{best}`; otherwise set data.{field}."
-
-
-def _why_not(stats: Mapping[str, ColumnStats], field: str) -> list[str]:
-    """What speaks against columns that a person may have expected to be found."""
-    nested = [column.name for column in stats.values() if column.nested]
-    reasons = []
-    if nested:
-        reasons.append(
-            f"Lists and objects ({column_list(nested)}) are not opened: give what they hold its own columns."
-        )
-    for column in stats.values() if field == "label" else ():
-        if plain_name(column.name) not in ("label", "labels", *LABEL_NAMES) or column.nested or not column.filled:
-            continue
-        if column.distinct == 1:
-            reasons.append(f"`{column.name}` has one value only, and with one label there is nothing to tell apart.")
-        elif not column.repeats:
-            values, rows = counted(column.distinct, "value"), counted(column.filled, "row")
-            reasons.append(f"`{column.name}` has {values} in {rows}: a label comes again and again.")
-    return reasons
-
-
-def _column(stats: ColumnStats, meant: str | None) -> ColumnDescription:
-    kind = meant or _kind(stats)
-    return ColumnDescription(
-        name=stats.name, kind=kind, filled=stats.filled, distinct=stats.distinct, mean_length=stats.mean_length
-    )
-
-
-def _kind(stats: ColumnStats) -> str:
-    kinds = {
-        "empty": not stats.filled,
-        "nested": stats.nested,
-        "number": stats.numeric >= 0.95,
-        "label": looks_like_labels(stats),
-        "text": stats.mean_length >= 20,
-    }
-    return next((kind for kind, holds in kinds.items() if holds), "words")
-
-
-def _is_id(stats: ColumnStats) -> bool:
-    named = plain_name(stats.name).rpartition("_")[2] in ("id", "uid", "uuid", "key", "index")
-    return named and stats.filled > 1 and stats.distinct == stats.filled
-
-
-def _is_date(stats: ColumnStats, table: Table) -> bool:
-    if plain_name(stats.name).rpartition("_")[2] in _DATE_NAMES and stats.filled:
-        return True
-    cells = [cell for row in table.rows[:200] if (cell := row.get(stats.name))]
-    return len(cells) > 1 and sum(_DATE.match(cell) is not None for cell in cells) > 0.9 * len(cells)
-
-
-def _extract(tables: Sequence[Table], text: tuple[str, ...], label: str | None) -> Extraction | None:
+def _extract(tables: Sequence[Table], section: DataSection, task: str) -> Extraction | None:
+    """The examples as guessed; None where text or answer could not be told."""
+    text = section.text if isinstance(section.text, list) else []
+    if task != "classification":
+        try:
+            layouts = lay_out(section, task, {"train": tables})["train"]
+        except DataError:
+            return None
+        whole = list(zip(tables, (layout.rules for layout in layouts), strict=True))
+        return extract_written(whole, section=section, task=task)
+    label = section.label
     if not text or label is None:
         return None
-    columns = Columns(text=text, template=None, label=label, group=None, id=None)
-    whole = [table for table in tables if {*text, label} <= set(table.columns)]
-    return extract_examples(whole, columns=columns, rules=InputRules(text_columns=text), section=DataSection(train=""))
+    columns = Columns(text=tuple(text), template=None, label=label, group=None, id=None)
+    fitting = [table for table in tables if all(reaches(table, path) for path in (*text, label))]
+    return extract_examples(fitting, columns=columns, rules=InputRules(text_columns=tuple(text)), section=section)
 
 
 def _problems(
-    tables: Sequence[Table],
-    extracted: Extraction | None,
-    test: Path | None,
-    text: tuple[str, ...],
-    label: str | None,
-    several: bool,
+    tables: Sequence[Table], extracted: Extraction | None, test: Path | None, section: DataSection, task: str
 ) -> tuple[Problem, ...]:
+    several = len(tables) > 1
     if extracted is None:
-        return _by_reason([row for table in tables for row in table.broken], several)
-    consistent, torn = drop_contradictions(extracted.examples)
-    _, copies = drop_duplicates(consistent)
-    rejected = [*extracted.rejected, *torn, *copies]
+        return by_reason([row for table in tables for row in table.broken], several=several)
+    other = None
     if test is not None:
-        other = _extract([read_table(test)], text, label)
-        rejected.extend(drop_shared(extracted.examples, other.examples, "test")[1] if other else ())
-    counts = Counter(example.record.label for example in extracted.examples)
-    single = [
-        example.reject("single label", "the only row of its label")
-        for example in extracted.examples
-        if counts[example.record.label] == 1
-    ]
-    return _by_reason([*rejected, *single], several)
-
-
-def _by_reason(rejected: Sequence[Rejected], several: bool) -> tuple[Problem, ...]:
-    said = {
-        "broken row": "broken, will be rejected",
-        "empty text": "without text",
-        "empty label": "without label",
-        "contradiction": "whose text also occurs with another label",
-        "duplicate": "repeating an earlier text and label",
-        "also in test": "whose text is also in the test file",
-        "single label": "with a label that no other row has",
-    }
-    problems = []
-    for kind, sentence in said.items():
-        by_source: dict[str, list[int]] = {}
-        for row in rejected:
-            if row.reason == kind:
-                by_source.setdefault(row.source, []).append(row.row)
-        places = [(f"{source} " if several else "") + rows_at(rows) for source, rows in by_source.items()]
-        count = sum(map(len, by_source.values()))
-        if count:
-            full = f"{counted(count, 'row')} {sentence} ({'; '.join(places)})"
-            problems.append(Problem(kind=kind, count=count, rows=by_source, sentence=full))
-    return tuple(problems)
+        table = read_table(test)
+        fits = set(table.columns) == set(tables[0].columns)
+        other = _extract([table], section if fits else DataSection(train=""), task)
+    return find_problems(extracted, other, several=several)
 
 
 def _label_names(files: Sequence[Path], labels: set[str], known: set[Path | None]) -> tuple[dict[str, str], str | None]:

@@ -33,6 +33,8 @@ class Division:
     test: list[Example] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    answer: str = "label"
+    """What the records' answers are called."""
 
     def keep(self, result: tuple[list[Example], list[Rejected]]) -> list[Example]:
         """Note the rejected half of `result` and give the other."""
@@ -41,23 +43,26 @@ class Division:
         return kept
 
 
-def divide_examples(extracted: Mapping[str, Extraction], section: DataSection, *, seed: int) -> Division:
+def divide_examples(
+    extracted: Mapping[str, Extraction], section: DataSection, *, seed: int, answer: str = "label"
+) -> Division:
     """Make the three splits.
 
     Args:
         extracted: Examples of train, and of validation and test where the user gave them.
         section: The recipe's data section.
         seed: The recipe's seed.
+        answer: The field of the data section that says where the answers are; messages name it.
 
     Raises:
         DataError: A split would be empty, or train has fewer than two labels.
     """
-    division = Division(train=list(extracted["train"].examples))
+    division = Division(train=list(extracted["train"].examples), answer=answer)
     for extraction in extracted.values():
         division.rejected.extend(extraction.rejected)
     for role in extracted:
         if not extracted[role].examples:
-            raise _nothing_left(role, extracted[role].rejected)
+            raise _nothing_left(role, extracted[role].rejected, answer)
     _settle_test(division, extracted.get("test"), section, seed)
     _clean_train(division, section, extracted["train"].rejected)
     _settle_validation(division, extracted.get("validation"), section, seed)
@@ -68,8 +73,9 @@ def divide_examples(extracted: Mapping[str, Extraction], section: DataSection, *
 
 
 def label_counts(examples: Sequence[Example]) -> dict[str, int]:
-    """Examples by label, sorted by label."""
-    return dict(sorted(Counter(example.record.label for example in examples).items()))
+    """Examples by label, sorted by label; empty where records have none."""
+    strata = Counter(example.record.stratum for example in examples)
+    return {label: count for label, count in sorted(strata.items()) if label}
 
 
 def _settle_test(division: Division, official: Extraction | None, section: DataSection, seed: int) -> None:
@@ -91,14 +97,14 @@ def _clean_train(division: Division, section: DataSection, unreadable: Sequence[
     if section.duplicates == "drop":
         division.train = division.keep(drop_duplicates(division.train))
     if not division.train:
-        raise _nothing_left("train", [*unreadable, *division.rejected])
+        raise _nothing_left("train", [*unreadable, *division.rejected], division.answer)
 
 
 def _settle_validation(division: Division, official: Extraction | None, section: DataSection, seed: int) -> None:
     if official is not None:
         own = division.keep(drop_shared(official.examples, division.test, "test"))
         if not own:
-            raise _nothing_left("validation", division.rejected)
+            raise _nothing_left("validation", division.rejected, division.answer)
         division.validation = flag_repeats(own)
     else:
         draw = draw_split(division.train, share=section.validation_size, seed=seed, name="validation")
@@ -108,9 +114,9 @@ def _settle_validation(division: Division, official: Extraction | None, section:
             raise _would_be_empty("validation", section)
     division.train = division.keep(drop_shared(division.train, division.validation, "validation"))
     if not division.train:
-        raise _nothing_left("train", division.rejected)
+        raise _nothing_left("train", division.rejected, division.answer)
     labels = label_counts(division.train)
-    if len(labels) < 2:
+    if len(labels) == 1:
         found = f"train has only the label `{next(iter(labels))}`"
         raise DataError(
             "data.label", found, "two labels or more", "Check data.label, data.labels and data.ignore_labels."
@@ -121,7 +127,8 @@ def _cut_down(division: Division, section: DataSection, seed: int) -> None:
     counts = label_counts(division.train)
     division.train = flag_repeats(division.train)
     division.train = [
-        add_flags(example, {"rare_label": counts[example.record.label] < RARE}) for example in division.train
+        add_flags(example, {"rare_label": counts.get(example.record.stratum, RARE) < RARE})
+        for example in division.train
     ]
     single = [label for label, count in counts.items() if count == 1]
     if single:
@@ -140,29 +147,29 @@ def _cut_down(division: Division, section: DataSection, seed: int) -> None:
 
 
 def _flag(division: Division) -> None:
-    known = set(label_counts(division.train))
+    known = {example.record.stratum for example in division.train}
     for role in ("validation", "test"):
         examples: list[Example] = getattr(division, role)
-        unseen = sorted({example.record.label for example in examples} - known)
+        unseen = sorted({example.record.stratum for example in examples} - known)
         if unseen:
-            rows = sum(example.record.label in unseen for example in examples)
+            rows = sum(example.record.stratum in unseen for example in examples)
             division.notices.append(
                 f"{role} has {counted(len(unseen), 'label')} that train does not have ({_names(unseen)}): "
                 f"every answer there counts as wrong ({counted(rows, 'row')})"
             )
-        flagged = [add_flags(example, {"label_unseen": example.record.label not in known}) for example in examples]
+        flagged = [add_flags(example, {"label_unseen": example.record.stratum not in known}) for example in examples]
         setattr(division, role, flagged)
 
 
 def _tell(division: Division, section: DataSection, extracted: Mapping[str, Extraction]) -> None:
     division.notices.extend(
-        similar_labels([example.record.label for part in extracted.values() for example in part.examples])
+        similar_labels([example.record.stratum for part in extracted.values() for example in part.examples])
     )
     counts = Counter(row.reason for row in division.rejected)
     policy = {
         "also in test": "left train or validation: the text is also in test",
         "also in validation": "left train: the text is also in validation",
-        "contradiction": "left train: the same text has different labels (data.contradictions: drop)",
+        "contradiction": f"left train: the same text has different {division.answer}s (data.contradictions: drop)",
         "duplicate": "left train: exact duplicates (data.duplicates: drop)",
     }
     division.notices.extend(
@@ -184,12 +191,19 @@ def _moved(draw: Draw, name: str) -> list[str]:
     notices = []
     if draw.given:
         notices.append(
-            f"no {name} row was drawn for {_names(draw.given)}: one cluster of each was moved there "
+            f"no {name} row was drawn{_for(draw.given)}: one cluster{' of each' * any(draw.given)} was moved there "
             "(the one exception to a split that stays as it is when data is added)"
         )
     if draw.kept:
-        notices.append(f"every row of {_names(draw.kept)} was drawn for {name}: one cluster of each stays in train")
+        every = f"every row of {_names(draw.kept)}" if any(draw.kept) else "every row"
+        each = " of each" * any(draw.kept)
+        notices.append(f"{every} was drawn for {name}: one cluster{each} stays in train")
     return notices
+
+
+def _for(labels: Sequence[str]) -> str:
+    """For which labels; nothing where records have none."""
+    return f" for {_names(labels)}" if any(labels) else ""
 
 
 def _names(labels: Sequence[str]) -> str:
@@ -197,13 +211,17 @@ def _names(labels: Sequence[str]) -> str:
     return f"{shown} and {len(labels) - 12} more" if len(labels) > 12 else shown
 
 
-def _nothing_left(role: str, rejected: Sequence[Rejected]) -> DataError:
+def _nothing_left(role: str, rejected: Sequence[Rejected], answer: str) -> DataError:
     reasons = describe_reasons(rejected)
     found = f"no usable row is left for {role}" + (f"; rejected: {reasons}" if reasons else "")
     broken = next((row for row in rejected if row.reason == "broken row"), None)
     if broken is not None:
         found += f"; the first broken row is in {broken.detail}"
-    return DataError(f"data.{role}", found, "rows with a text and a label", "Check data.text and data.label.")
+    if not answer:
+        return DataError(f"data.{role}", found, "rows with a text", "Check data.text.")
+    article = "an" if answer[0] in "aeiou" else "a"
+    fix = f"Check data.text and data.{answer}."
+    return DataError(f"data.{role}", found, f"rows with a text and {article} {answer}", fix)
 
 
 def _would_be_empty(role: str, section: DataSection) -> DataError:

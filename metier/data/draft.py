@@ -11,7 +11,7 @@ from pathlib import Path
 from metier.data.csv_reader import delimiter_name
 from metier.data.describe import DataDescription
 from metier.data.locate import BUILTIN, builtin_name
-from metier.data.table import column_list
+from metier.data.table import column_list, counted
 from metier.errors import DataError
 
 _CANDIDATES = """\
@@ -30,6 +30,32 @@ evaluation:
 """
 
 
+_WRITTEN = """\
+model: smollm2-135m
+adaptation: {method: lora}
+training: {num_train_epochs: 3}
+evaluation:
+  primary_metric: chrf            # how alike answer and reference are, letter by letter; also rougeL, exact_match, …
+  smallest_useful_gain: 0.02      # a gain below two points is not worth having: set it before the run
+"""
+_ENDINGS = {
+    "generation": _WRITTEN,
+    "chat": _WRITTEN,
+    "text": """\
+model: smollm2-135m
+adaptation: {method: lora}
+training: {num_train_epochs: 3}
+evaluation:
+  primary_metric: bits_per_byte   # how well the model foresees a text it has not seen; lower is better
+  smallest_useful_gain: 0.02      # in bits: set it before the run
+""",
+    "preference": """\
+model: smollm2-135m
+# metier reads, checks and splits preference pairs; training on them comes in a later version.
+""",
+}
+
+
 def draft_recipe(description: DataDescription, *, recipe_folder: Path) -> str:
     """A recipe that runs as it is.
 
@@ -40,32 +66,35 @@ def draft_recipe(description: DataDescription, *, recipe_folder: Path) -> str:
     Raises:
         DataError: No column looks like the text, or like the answer.
     """
-    if not description.text or description.label is None:
+    labelled = description.task == "classification"
+    if labelled and (not description.text or description.label is None):
         missing = "text" if not description.text else "label"
         there = column_list(column.name for column in description.columns)
         found = f"no column looks like the {'text' if missing == 'text' else 'answer'}"
         raise DataError(f"data.{missing}", found, f"one of {there}", f"Write a recipe with data.{missing} set.")
-    source = description.sources[0]
-    labels = f"{len(_used_labels(description))} labels"
+    what = f"{len(_used_labels(description))} labels" if labelled else counted(description.examples, "record")
     lines = [
-        f"# From {_base(description.train)}: {description.rows:,} rows, {labels}. Next: metier check, then metier run.",
+        f"# From {_base(description.train)}: {description.rows:,} rows, {what}. Next: metier check, then metier run.",
         *(f"# {notice}" for notice in description.notices),
         *(f"# {problem.sentence}" for problem in description.problems),
         *(f"# {question}" for question in description.questions),
         "version: 1",
         f"name: {_name(description)}",
-        "task: classification",
+        f"task: {description.task}",
         "data:",
-        *_paths(description, recipe_folder, source.format, source.delimiter, source.encoding),
+        *_paths(description, recipe_folder),
+        *(_label_lines(description) if labelled else _answer_lines(description)),
     ]
-    columns = {column.name: column for column in description.columns}
-    text = list(description.text) if len(description.text) > 1 else description.text[0]
-    lengths = sum(columns[name].mean_length for name in description.text)
-    lines.append(_line("text", text, f"{lengths:.0f} characters on average"))
-    lines.append(_line("label", description.label, _label_comment(description)))
-    if description.group is not None:
-        count = columns[description.group].distinct
-        lines.append(_line("group", description.group, f"{count} groups; rows of one stay in one split"))
+    return "\n".join(lines) + "\n" + (_CANDIDATES if labelled else _ENDINGS[description.task])
+
+
+def _label_lines(description: DataDescription) -> list[str]:
+    """Which columns are the text and the label, and what there is to say about labels."""
+    lines = _text_line(description)
+    assert description.label is not None
+    if description.answers_file is None:
+        lines.append(_line("label", description.label, _label_comment(description)))
+    lines += _group_line(description)
     if description.ignore_labels:
         lines.append(_line("ignore_labels", list(description.ignore_labels), "look like a missing label"))
     lines.extend(_label_names(description))
@@ -73,21 +102,68 @@ def draft_recipe(description: DataDescription, *, recipe_folder: Path) -> str:
     if used and not description.label_names and all(map(_is_code, used)):
         shown = ", ".join(f"{json.dumps(label)}: …" for label in used[:3])
         lines.append(f"  # label_names: {{{shown}}}   words help a language model more than numbers")
-    return "\n".join(lines) + "\n" + _CANDIDATES
+    return lines
 
 
-def _paths(
-    description: DataDescription, folder: Path, form: str, delimiter: str | None, encoding: str | None
-) -> list[str]:
-    what = f"{delimiter_name(delimiter)}-separated" if delimiter else form
-    lines = [_line("train", _relative(description.train, folder), f"{what}{f', {encoding}' if encoding else ''}")]
+def _answer_lines(description: DataDescription) -> list[str]:
+    """Where questions and answers are, for tasks without labels."""
+    lines: list[str] = []
+    if description.shape != "columns":
+        if description.shape != "documents":
+            lines.append(_line("shape", description.shape, "found by what the file holds"))
+        elif description.text:
+            lines += _text_line(description)
+    elif not description.same_columns:
+        said = f"{column_list(description.text)}, answer `{description.answer}`"
+        lines.append(f"  # text {said} in train; the other files call them differently: found in each by itself")
+    elif description.answers_file is None:
+        lines += _text_line(description)
+        assert description.answer is not None
+        lengths = {column.name: column.mean_length for column in description.columns}
+        comment = f"{lengths[description.answer]:.0f} characters on average" if description.answer in lengths else ""
+        lines.append(_line("answer", description.answer, comment or "found by its name"))
+    elif description.text and description.sources[0].format != "lines":
+        lines += _text_line(description)
+    return [*lines, *_group_line(description)]
+
+
+def _text_line(description: DataDescription) -> list[str]:
+    known = {column.name: column.mean_length for column in description.columns}
+    text = list(description.text) if len(description.text) > 1 else description.text[0]
+    paths = [name for name in description.text if name not in known]
+    lengths = sum(known.get(name, 0.0) for name in description.text)
+    return [_line("text", text, "paths into nested cells" if paths else f"{lengths:.0f} characters on average")]
+
+
+def _group_line(description: DataDescription) -> list[str]:
+    if description.group is None:
+        return []
+    count = next(column.distinct for column in description.columns if column.name == description.group)
+    return [_line("group", description.group, f"{count} groups; rows of one stay in one split")]
+
+
+def _paths(description: DataDescription, folder: Path) -> list[str]:
+    lines = [_line("train", _relative(description.train, folder), _form(description))]
+    if description.answers_file is not None:
+        lines.append(_line("answers", _relative(str(description.answers_file), folder), "a line for each row of train"))
+    if description.records is not None:
+        lines.append(_line("records", description.records, "each item of this list is a record"))
+    beside = "found beside it" + ", with the same columns" * description.same_columns
     for role, path in (("validation", description.validation), ("test", description.test)):
         if path is not None:
-            lines.append(_line(role, _relative(str(path), folder), "found beside it, with the same columns"))
+            lines.append(_line(role, _relative(str(path), folder), beside))
     missing = [role for role in ("validation", "test") if getattr(description, role) is None]
     if missing:
         lines.append(f"  # no file for {' and '.join(missing)}: drawn from train by hash, without leakage")
     return lines
+
+
+def _form(description: DataDescription) -> str:
+    source = description.sources[0]
+    if source.format == "text":
+        return f"{counted(len(description.sources), 'text file')}, each a document"
+    what = f"{delimiter_name(source.delimiter)}-separated" if source.delimiter else source.format
+    return f"{what}{f', {source.encoding}' if source.encoding else ''}"
 
 
 def _used_labels(description: DataDescription) -> dict[str, int]:
@@ -140,7 +216,8 @@ def _base(path: str) -> str:
 
 def _name(description: DataDescription) -> str:
     path = Path(description.train.removeprefix(BUILTIN))
-    words = path.parent.name if re.search(r"train|\*", path.stem) and path.parent.name else path.stem
+    of_the_folder = re.search(r"train|\*", path.stem) or description.answers_file is not None
+    words = path.parent.name if of_the_folder and path.parent.name else path.stem
     letters = unicodedata.normalize("NFKD", words.replace("\N{LATIN SMALL LETTER SHARP S}", "ss"))
     bare = "".join(char for char in letters if not unicodedata.combining(char))
     clean = re.sub(r"[^A-Za-z0-9._-]+", "-", bare).strip("-._")[:64].rstrip("-._")

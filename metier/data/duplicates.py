@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from metier.data.examples import Example
-from metier.data.records import Rejected
+from metier.data.records import Choice, Rejected
+from metier.data.splits import answers_of
 from metier.data.table import rows_at
 
 Kept = tuple[list[Example], list[Rejected]]
@@ -24,12 +25,14 @@ def by_key(examples: Sequence[Example]) -> dict[str, list[Example]]:
 
 
 def drop_contradictions(examples: Sequence[Example]) -> Kept:
-    """Reject every example whose text also has another label; the detail names the other rows."""
+    """Reject every example whose text also has another answer; the detail names the other rows."""
     groups = by_key(examples)
-    torn = {key for key, same in groups.items() if len({example.record.label for example in same}) > 1}
+    torn = {key for key, same in groups.items() if len({example.record.gold for example in same}) > 1}
     kept = [example for example in examples if example.key not in torn]
     rejected = [
-        example.reject("contradiction", f"same text as {_others(example, groups[example.key])}, with another label")
+        example.reject(
+            "contradiction", f"same text as {_others(example, groups[example.key])}, with another {_answer(example)}"
+        )
         for example in examples
         if example.key in torn
     ]
@@ -37,16 +40,18 @@ def drop_contradictions(examples: Sequence[Example]) -> Kept:
 
 
 def drop_duplicates(examples: Sequence[Example]) -> Kept:
-    """Keep the first example of each text and label; the detail of the others names it."""
-    first: dict[tuple[str, str], Example] = {}
+    """Keep the first example of each text and answer; the detail of the others names it."""
+    first: dict[tuple[str, ...], Example] = {}
     kept: list[Example] = []
     rejected: list[Rejected] = []
     for example in examples:
-        earlier = first.setdefault((example.key, example.record.label), example)
+        earlier = first.setdefault((example.key, *answers_of(example.record)), example)
         if earlier is example:
             kept.append(example)
         else:
-            rejected.append(example.reject("duplicate", f"same text and label as {_place(example, earlier)}"))
+            rejected.append(
+                example.reject("duplicate", f"same text and {_answer(example)} as {_place(example, earlier)}")
+            )
     return kept, rejected
 
 
@@ -69,8 +74,8 @@ def drop_shared(examples: Sequence[Example], other: Sequence[Example], name: str
 
 
 def flag_repeats(examples: Sequence[Example]) -> list[Example]:
-    """Flag later copies as `duplicate`, and texts with several labels as `contradiction`."""
-    torn = {key for key, same in by_key(examples).items() if len({e.record.label for e in same}) > 1}
+    """Flag later copies as `duplicate`, and texts with several answers as `contradiction`."""
+    torn = {key for key, same in by_key(examples).items() if len({e.record.gold for e in same}) > 1}
     seen: set[str] = set()
     flagged = []
     for example in examples:
@@ -103,3 +108,7 @@ def _others(example: Example, same: Sequence[Example]) -> str:
 
 def _place(example: Example, earlier: Example) -> str:
     return _others(example, (earlier,))
+
+
+def _answer(example: Example) -> str:
+    return "label" if isinstance(example.record, Choice) else "answer"

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from metier.data.columns import Columns
 from metier.data.input_rules import InputRules, normalised
-from metier.data.records import Choice, Rejected
+from metier.data.paths import cell_at
+from metier.data.records import Choice, Record, Rejected
 from metier.data.table import RawRow, Table, counted, raw_row, rows_at
 from metier.errors import DataError
 from metier.recipe.sections import DataSection
@@ -25,9 +26,9 @@ _WHOLE_FLOAT = re.compile(r"-?\d+\.0+")
 class Example:
     """A record on its way into a split."""
 
-    record: Choice
+    record: Record
     key: str
-    """Hash of the normalised text: equal for texts that count as the same."""
+    """Hash of the normalised text (and system prompt): equal for texts that count as the same."""
     content: RawRow
     """The row as it was read."""
 
@@ -83,7 +84,7 @@ def extract_examples(
             text, repairs = rules.repair(rules.compose(row))
             if number in table.repaired:
                 repairs = (table.repaired[number], *repairs)
-            label = plain_label(row[columns.label])
+            label = plain_label(cell_at(row, columns.label))
             result.labels_seen[label] += 1
             named = rename_label(label, section.label_names)
             fault = _fault(text, label, named, section)
@@ -98,10 +99,10 @@ def extract_examples(
                 id=f"{key}-{occurrences[key]}",
                 text=text,
                 label=named,
-                group=_cell(row, columns.group),
+                group=group_of(row, number, table, columns.group),
                 source=table.source.name,
                 row=number,
-                user_id=_cell(row, columns.id),
+                user_id=cell_or_none(row, columns.id),
             )
             occurrences[key] += 1
             result.examples.append(Example(record=record, key=key, content=row))
@@ -207,6 +208,19 @@ def _fault(text: str, label: str, named: str, section: DataSection) -> tuple[str
     return None
 
 
-def _cell(row: RawRow, name: str | None) -> str | None:
-    value = (row.get(name) or "").strip() if name is not None else ""
-    return value or None
+def group_of(row: RawRow, number: int, table: Table, path: str | None) -> str | None:
+    """The group of a record: what `data.group` says, else the row that it shares with others.
+
+    Args:
+        row: The record's cells.
+        number: Its row in the file.
+        table: The file.
+        path: `data.group`.
+    """
+    shared = f"{table.source.name}, row {number}" if number in table.shared_rows else None
+    return cell_or_none(row, path) if path is not None else shared
+
+
+def cell_or_none(row: RawRow, path: str | None) -> str | None:
+    """What lies at `path` without spaces around it; None where that is nothing."""
+    return cell_at(row, path).strip() or None if path is not None else None

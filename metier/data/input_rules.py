@@ -9,10 +9,14 @@ import re
 import string
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from metier.data.paths import cell_at
+from metier.data.records import Input, spoken
+from metier.data.shapes import SHAPES
 from metier.data.table import missing_column
+from metier.data.turns import RowFault, Turns, before_answer, in_order
 from metier.errors import DataError
 from metier.store.files import read_json, write_json
 from metier.store.values import from_plain
@@ -26,6 +30,7 @@ _INVISIBLE = re.compile(
 _LINE_ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
 _SPACES = re.compile(r"[^\S\n]+")
 _AROUND_LINE_END = re.compile(r" ?\n ?")
+_EMPTY_LINES_AHEAD = re.compile(r"\A(?:[^\S\n]*\n)+")
 
 
 def _line_ends(text: str) -> str:
@@ -44,24 +49,97 @@ def _single_spaces(text: str) -> str:
     return _AROUND_LINE_END.sub("\n", _SPACES.sub(" ", text)).strip()
 
 
+def _bare_ends(text: str) -> str:
+    # The first of several lines keeps its indentation: the others are indented in relation to it.
+    text = _EMPTY_LINES_AHEAD.sub("", text).rstrip()
+    return text if "\n" in text else text.strip()
+
+
 # In this order: a removed character may bring two together that compose, or leave a space at an end.
 REPAIRS: dict[str, Callable[[str], str]] = {
     "line ends": _line_ends,
     "invisible characters": _visible,
     "Unicode form": _composed,
     "white space": _single_spaces,
+    "white space at the ends": _bare_ends,
 }
+LABELLED = ("line ends", "invisible characters", "Unicode form", "white space")
+"""Repairs of a text that gets a label: how its words are spaced says nothing."""
+WRITTEN = ("line ends", "invisible characters", "Unicode form", "white space at the ends")
+"""Repairs of texts that are learned: code, tables and lists keep their spaces."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unusable:
+    """Why a row of a file cannot be asked."""
+
+    reason: str
+    """Short key, as in `Rejected`."""
+    detail: str
+    """A sentence without text of the row."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InputRules:
-    """How a row becomes the text of an input."""
+    """How a row becomes what a system is asked."""
 
     text_columns: tuple[str, ...]
     template: str | None = None
     """`"{subject}: {body}"`; None: the columns that are not empty, joined by a blank line."""
-    repairs: tuple[str, ...] = tuple(REPAIRS)
+    repairs: tuple[str, ...] = LABELLED
     """Names in `REPAIRS`, in order. Cleaning twice changes nothing."""
+    task: str = "classification"
+    """The recipe's task: what the rows are asked for."""
+    shape: str = "columns"
+    """A name in `SHAPES`: how a row holds turns. Read for tasks with written answers only."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Where a shape's parts lie, by their names in `SHAPES` (`messages`, `answer`, `system`, …)."""
+
+    records: str | None = None
+    """Path of the list inside each row whose items are the records (`gather.take_out_records`)."""
+
+    @property
+    def converses(self) -> bool:
+        """Whether a row is turns of a conversation, and not one text."""
+        return self.task not in ("classification", "text")
+
+    @property
+    def asked_columns(self) -> tuple[str, ...]:
+        """The columns and paths that a file to predict needs."""
+        asks = SHAPES[self.shape].asks if self.converses else ()
+        return (*self.text_columns, *(self.fields[name] for name in asks if name in self.fields))
+
+    def input_of(self, row: Mapping[str, object], id: str) -> Input | Unusable:
+        """What a system is asked for a row of a file; the row's answer, where it has one, is left out.
+
+        Args:
+            row: Cells by column name.
+            id: Of the input.
+
+        Raises:
+            DataError: The row lacks a column that the rules read.
+        """
+        if not self.converses:
+            text = self.text_of(row)
+            return Input(id=id, text=text) if text else Unusable(reason="empty text", detail="its text is empty")
+        try:
+            turns = self.turns_of(row)
+            messages = before_answer(in_order(turns.messages, self.repair)[0])
+        except RowFault as fault:
+            return Unusable(reason=fault.reason, detail=fault.detail)
+        return Input(id=id, text=spoken(messages), messages=messages, tools=turns.tools)
+
+    def turns_of(self, row: Mapping[str, object]) -> Turns:
+        """The turns of a row as they stand, the answer among them where the row has it.
+
+        Args:
+            row: Cells by column name.
+
+        Raises:
+            RowFault: The row cannot be used.
+            DataError: The row lacks a column that the rules read.
+        """
+        return SHAPES[self.shape].read(row, self.fields, self.compose(row))
 
     def text_of(self, row: Mapping[str, object]) -> str:
         """The cleaned text of a row; empty when every text column is.
@@ -80,7 +158,7 @@ class InputRules:
         if not any(cell.strip() for cell in cells):
             return ""
         if self.template is not None:
-            return self.template.format_map(dict(zip(self.text_columns, cells, strict=True)))
+            return _filled(self.template, dict(zip(self.text_columns, cells, strict=True)))
         if len(cells) == 1:
             return cells[0]
         return "\n\n".join(cell for cell in cells if cell.strip())
@@ -120,10 +198,9 @@ class InputRules:
         return rules
 
     def _cell(self, row: Mapping[str, object], name: str) -> str:
-        if name not in row:
+        if name not in row and re.split(r"[.\[]", name, maxsplit=1)[0] not in row:
             raise missing_column("input", name, tuple(str(column) for column in row))
-        value = row[name]
-        return "" if value is None else str(value)
+        return cell_at(row, name)
 
 
 def template_columns(template: str) -> tuple[str, ...]:
@@ -144,11 +221,17 @@ def template_columns(template: str) -> tuple[str, ...]:
     for _, name, form, conversion in parts:
         if name is None:
             continue
-        if not name or form or conversion or re.search(r"[.\[\]]", name) or name.isdigit():
+        if not name or form or conversion or ".__" in name or name.isdigit():
             raise DataError("data.text", f"has `{{{name}}}` in its template", wanted, "Use plain column names.")
         if name not in names:
             names.append(name)
     return tuple(names)
+
+
+def _filled(template: str, cells: Mapping[str, str]) -> str:
+    # Not `format`: a path such as `table.table` would be read as an attribute.
+    parts = string.Formatter().parse(template)
+    return "".join(text + (cells[name] if name is not None else "") for text, name, _, _ in parts)
 
 
 def normalised(text: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from metier.data.sources import SUFFIXES
+from metier.data.sources import data_stem, data_suffix
+from metier.data.text_reader import DOCUMENTS
 from metier.errors import DataError
 from metier.recipe.sections import DataSection
 
@@ -20,6 +21,7 @@ ROLE_NAMES = {
 BUILTIN = "builtin:"
 EXAMPLES = {"inbox": "example"}
 """Built-in example sets: name in the recipe, folder in this package."""
+_KINDS_OF_TEXT = ", ".join(DOCUMENTS)
 _KINDS = "csv, tsv, json, jsonl, parquet or xlsx"
 
 
@@ -31,29 +33,41 @@ class Located:
     validation: tuple[Path, ...] | None
     test: tuple[Path, ...] | None
     notices: tuple[str, ...] = ()
+    answers: Mapping[str, Path] = field(default_factory=dict)
+    """Split -> the file whose lines are its answers."""
+    documents: bool = False
+    """Whether each file of train is one document."""
 
     def all_files(self) -> tuple[Path, ...]:
         """Every file once, train first."""
-        return (*self.train, *(self.validation or ()), *(self.test or ()))
+        return (*self.train, *(self.validation or ()), *(self.test or ()), *self.answers.values())
 
 
-def locate_files(section: DataSection) -> Located:
-    """Resolve `data.train`, `data.validation` and `data.test` to files.
+def locate_files(section: DataSection, *, task: str = "classification") -> Located:
+    """Resolve `data.train`, `data.validation`, `data.test` and the files of their answers.
 
     Args:
         section: The recipe's data section; paths may hold `${VAR}`, `~` and `builtin:`.
+        task: The recipe's task: a folder of documents is read by task `text`.
 
     Raises:
         DataError: A path leads to no data file, a folder is ambiguous, or two splits share a file.
     """
+    if section.format == "text" or (task == "text" and section.format == "auto"):
+        located_documents = locate_documents(section)
+        if located_documents is not None:
+            return located_documents
     located = {"train": _files(section.train, "train")}
     notices: list[str] = []
     folder = _folder_of(section.train)
     for role, given in (("validation", section.validation), ("test", section.test)):
         if given is not None:
             located[role] = _files(given, role)
-        elif folder is not None and (found := _role_file(folder, role)) is not None:
-            located[role] = (found,)
+        elif folder is not None:
+            found = _role_file(folder, role, like=located["train"][0])
+            # The only file of a folder is for training, whatever it is called.
+            if found is not None and found not in located["train"]:
+                located[role] = (found,)
     if folder is not None:
         used = ", ".join(f"{path.name} for {role}" for role, paths in located.items() for path in paths)
         notices.append(f"{folder.name}: used {used}")
@@ -63,6 +77,7 @@ def locate_files(section: DataSection) -> Located:
         validation=located.get("validation"),
         test=located.get("test"),
         notices=tuple(notices),
+        answers=_answer_files(section, located),
     )
 
 
@@ -71,13 +86,13 @@ def data_files(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.is_file() and path.suffix.lower() in SUFFIXES and not path.name.startswith((".", "~$"))
+        if path.is_file() and data_suffix(path) and not path.name.startswith((".", "~$"))
     )
 
 
 def role_of(path: Path) -> str | None:
     """The split that a file's name speaks of: `dev.csv`, `clauses_test.jsonl`. None: it does not say."""
-    tokens = re.split(r"[^a-z]+", path.stem.lower())
+    tokens = re.split(r"[^a-z]+", data_stem(path))
     roles = {role for role, names in ROLE_NAMES.items() if any(name in tokens for name in names)}
     return roles.pop() if len(roles) == 1 else None
 
@@ -97,13 +112,97 @@ def short_names(paths: Sequence[Path]) -> list[str]:
     return [f"{path.parent.name}/{path.name}" if own.count(path.name) > 1 else path.name for path in paths]
 
 
+def locate_documents(section: DataSection) -> Located | None:
+    """The text files that a folder, a pattern or a path of `data.train` means; None where tables lie there.
+
+    Args:
+        section: The recipe's data section.
+
+    Raises:
+        DataError: `data.format` is text, and there is no text file.
+    """
+    located: dict[str, tuple[Path, ...]] = {}
+    notices: list[str] = []
+    for role in ("train", "validation", "test"):
+        given = getattr(section, role)
+        if given is None:
+            continue
+        found, others = documents_at(_expanded(given))
+        if not found:
+            if role == "train" and section.format != "text":
+                return None
+            raise DataError(f"data.{role}", f"`{given}` holds no document", f"files such as {', '.join(DOCUMENTS[:3])}")
+        located[role] = found
+        if others:
+            notices.append(f"{Path(given).name}: {_some_names(others)} not read: no text files ({_KINDS_OF_TEXT})")
+    _refuse_shared(located)
+    return Located(
+        train=located["train"],
+        validation=located.get("validation"),
+        test=located.get("test"),
+        notices=tuple(notices),
+        documents=True,
+    )
+
+
+def documents_at(path: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """The text files at a path, a folder (with all below it) or a pattern, and files of other kinds there.
+
+    None in a folder that has a data file for training.
+
+    Args:
+        path: A file, a folder or a pattern.
+    """
+    if path.is_dir():
+        if any(role_of(file) == "train" for file in data_files(path)):
+            return (), ()
+        files = [file for file in sorted(path.rglob("*")) if file.is_file() and not _hidden(file, path)]
+    elif path.is_file():
+        files = [path]
+    else:
+        files = list(_glob(path)) if _is_pattern(path) else []
+    found = tuple(file for file in files if file.suffix.lower() in DOCUMENTS and not is_legal_notice(file))
+    return found, tuple(file for file in files if file not in set(found))
+
+
+def is_legal_notice(file: Path) -> bool:
+    """Whether a file is a licence or notice that only accompanies the others."""
+    return re.split(r"[^a-z]+", file.stem.lower())[0] in ("license", "licence", "copying", "notice", "licenses")
+
+
+def _hidden(file: Path, folder: Path) -> bool:
+    return any(part.startswith((".", "~$")) for part in file.relative_to(folder).parts)
+
+
+def _some_names(files: Sequence[Path]) -> str:
+    names = [file.name for file in files]
+    return f"{', '.join(names[:8])} and {len(names) - 8} more" if len(names) > 8 else ", ".join(names)
+
+
+def _answer_files(section: DataSection, located: Mapping[str, tuple[Path, ...]]) -> dict[str, Path]:
+    fields = {"train": "answers", "validation": "validation_answers", "test": "test_answers"}
+    answers: dict[str, Path] = {}
+    for role, name in fields.items():
+        given = getattr(section, name)
+        if given is None:
+            continue
+        path = _expanded(given)
+        if not path.is_file():
+            raise DataError(f"data.{name}", f"`{given}` does not exist", "a text file of answers", _near(path))
+        if len(located.get(role, ())) != 1:
+            found = f"goes with {len(located.get(role, ()))} files of data.{role}"
+            raise DataError(f"data.{name}", found, "one file", f"Give data.{role} as one file.")
+        answers[role] = path
+    return answers
+
+
 def _files(text: str, role: str) -> tuple[Path, ...]:
     path = _expanded(text)
     if path.is_file():
         return (path,)
     if path.is_dir():
         return (_file_in(path, role),)
-    if any(mark in path.name or mark in str(path.parent) for mark in "*?["):
+    if _is_pattern(path):
         return _matches(path, role)
     raise DataError(f"data.{role}", f"`{text}` does not exist", f"a file ({_KINDS}), a folder or a glob", _near(path))
 
@@ -154,10 +253,23 @@ def _file_in(folder: Path, role: str) -> Path:
     raise DataError(f"data.{role}", problem, "one file, or a glob", fix)
 
 
-def _role_file(folder: Path, role: str) -> Path | None:
+def role_files(folder: Path, role: str, *, like: Path | None = None) -> list[Path]:
+    """The files in a folder whose names say that they are for `role`: those that say nothing else, if there are any.
+
+    Args:
+        folder: The folder.
+        role: train, validation or test.
+        like: Where several are left, those with this file's ending come first.
+    """
     files = data_files(folder)
-    exact = [path for path in files if path.stem.lower() in ROLE_NAMES[role]]
+    exact = [path for path in files if data_stem(path) in ROLE_NAMES[role]]
     found = exact or [path for path in files if role_of(path) == role]
+    same = [path for path in found if like is not None and path.suffixes == like.suffixes]
+    return same if len(found) > 1 and len(same) == 1 else found
+
+
+def _role_file(folder: Path, role: str, *, like: Path | None = None) -> Path | None:
+    found = role_files(folder, role, like=like)
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise DataError(
@@ -166,12 +278,20 @@ def _role_file(folder: Path, role: str) -> Path | None:
     return found[0] if found else None
 
 
-def _matches(pattern: Path, role: str) -> tuple[Path, ...]:
+def _is_pattern(path: Path) -> bool:
+    return any(mark in str(path) for mark in "*?[")
+
+
+def _glob(pattern: Path) -> list[Path]:
     parts = pattern.parts
     fixed = next(index for index, part in enumerate(parts) if any(mark in part for mark in "*?["))
     base = Path(*parts[:fixed]) if fixed else Path()
-    found = sorted(path for path in base.glob(str(Path(*parts[fixed:]))) if path.is_file())
-    found = [path for path in found if path.suffix.lower() in SUFFIXES and not path.name.startswith((".", "~$"))]
+    return sorted(path for path in base.glob(str(Path(*parts[fixed:]))) if path.is_file())
+
+
+def _matches(pattern: Path, role: str) -> tuple[Path, ...]:
+    found = _glob(pattern)
+    found = [path for path in found if data_suffix(path) and not path.name.startswith((".", "~$"))]
     if not found:
         raise DataError(f"data.{role}", f"no data file matches `{pattern}`", _KINDS, "Check the pattern.")
     return tuple(found)

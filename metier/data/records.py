@@ -160,9 +160,7 @@ class Rejected:
 def as_input(record: Record) -> Input:
     """The part of `record` that a system may see."""
     if isinstance(record, Conversation):
-        return Input(
-            id=record.id, text=record.text, group=record.group, messages=record.context, tools=record.tools
-        )
+        return Input(id=record.id, text=record.text, group=record.group, messages=record.context, tools=record.tools)
     return Input(id=record.id, text=record.text, group=record.group)
 
 
@@ -175,6 +173,6 @@ def answer_text(message: Message) -> str:
 
 
 def spoken(messages: Sequence[Message]) -> str:
-    """Turns as one text, for retrieval, ids and duplicates: contents without the system prompt, a blank line between."""
+    """Turns as one text, for retrieval, ids and duplicates: contents but the system prompt's, a blank line between."""
     said = [answer_text(message) for message in messages if message.role != "system"]
     return "\n\n".join(text for text in said if text)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from metier.data.csv_reader import read_csv
 from metier.data.json_reader import read_json, read_jsonl
 from metier.data.parquet_reader import read_parquet
 from metier.data.table import Content, ReadOptions, Table
+from metier.data.text_reader import read_document, read_lines
 from metier.data.workbook import read_workbook
 from metier.errors import DataError
 
@@ -24,6 +27,8 @@ READERS: dict[str, Callable[[bytes, ReadOptions], Content]] = {
     "jsonl": read_jsonl,
     "parquet": read_parquet,
     "xlsx": read_workbook,
+    "lines": read_lines,
+    "text": read_document,
 }
 SUFFIXES = {
     ".csv": "csv",
@@ -36,10 +41,10 @@ SUFFIXES = {
     ".xlsx": "xlsx",
     ".xlsm": "xlsx",
 }
+_GZIP = b"\x1f\x8b"
 _REFUSED = (
     (b"\xd0\xcf\x11\xe0", "is an old Excel workbook (.xls)", "Save it as .xlsx or .csv."),
     (b"%PDF", "is a PDF", "Give the text as csv, jsonl or xlsx."),
-    (b"\x1f\x8b", "is compressed (gzip)", "Unpack it first."),
     (b"BZh", "is compressed (bzip2)", "Unpack it first."),
     (b"\xfd7zXZ", "is compressed (xz)", "Unpack it first."),
     (b"(\xb5/\xfd", "is compressed (zstd)", "Unpack it first."),
@@ -69,11 +74,12 @@ def read_table(
         DataError: It is missing, empty, holds no table, or only a header.
     """
     name = name or path.name
-    data = _bytes_of(path)
+    packed = _bytes_of(path, may_be_empty=format == "text")
+    data = _unpacked(packed, path)
     found = _format_of(data, path) if format == "auto" else format
     wanted_delimiter = delimiter or ("\t" if format == "tsv" else None)
     options = ReadOptions(
-        name=name, suffix=path.suffix.lower(), delimiter=wanted_delimiter, encoding=encoding, sheet=sheet
+        name=name, suffix=data_suffix(path), delimiter=wanted_delimiter, encoding=encoding, sheet=sheet
     )
     content = READERS[found](data, options)
     if found == "csv" and content.delimiter == "\t":
@@ -82,6 +88,7 @@ def read_table(
         raise DataError(name, "has a header but no rows", "", "Give a file with data.")
     if found in ("csv", "tsv", "xlsx"):
         _refuse_headless(content, name)
+    notices = _name_notice(name, path, found)
     return Table(
         rows=content.rows,
         row_numbers=content.row_numbers,
@@ -90,19 +97,43 @@ def read_table(
         source=SourceFile(
             name=name,
             path=str(path),
-            sha256=hashlib.sha256(data).hexdigest(),
+            sha256=hashlib.sha256(packed).hexdigest(),
             format=found,
             encoding=content.encoding,
             delimiter=content.delimiter,
             rows=len(content.rows) + len(content.broken),
             columns=content.columns,
         ),
-        notices=(*_name_notice(name, path, found), *content.notices),
+        notices=(*notices, *content.notices),
         repaired=content.repaired,
     )
 
 
-def _bytes_of(path: Path) -> bytes:
+def data_suffix(path: Path) -> str:
+    """The ending that says what a file holds, `.gz` behind it left out; empty for one that is not known."""
+    name = path.name.lower().removesuffix(".gz")
+    suffix = Path(name).suffix
+    return suffix if suffix in SUFFIXES else ""
+
+
+def data_stem(path: Path) -> str:
+    """A file's name in lower case without the endings that say what it holds."""
+    return Path(path.name.lower().removesuffix(".gz")).stem
+
+
+def _unpacked(data: bytes, path: Path) -> bytes:
+    if not data.startswith(_GZIP):
+        return data
+    try:
+        inside = gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(str(path), "is damaged (gzip)", "", "Pack it again, or give it unpacked.") from error
+    if not inside.strip():
+        raise DataError(str(path), "is empty", "a header and rows", "Give a file with data.")
+    return inside
+
+
+def _bytes_of(path: Path, *, may_be_empty: bool) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
@@ -111,7 +142,7 @@ def _bytes_of(path: Path) -> bytes:
         raise DataError(str(path), "is a folder", "a file") from error
     except OSError as error:
         raise DataError(str(path), f"cannot be read ({error.strerror or error})", "", "Check permissions.") from error
-    if not data.strip(b"\xef\xbb\xbf\r\n\t "):
+    if not may_be_empty and not data.strip(b"\xef\xbb\xbf\r\n\t "):
         raise DataError(str(path), "is empty", "a header and rows", "Give a file with data.")
     return data
 
@@ -124,7 +155,7 @@ def _format_of(data: bytes, path: Path) -> str:
     for mark, found, fix in _REFUSED:
         if data.startswith(mark):
             raise DataError(str(path), found, "csv, tsv, json, jsonl, parquet or xlsx", fix)
-    by_name = SUFFIXES.get(path.suffix.lower())
+    by_name = SUFFIXES.get(data_suffix(path))
     if by_name in ("parquet", "xlsx"):
         raise DataError(str(path), f"is no {by_name} file, though its name says so", "", "Rename it, or save it again.")
     if by_name in ("csv", "tsv", "jsonl"):
@@ -167,7 +198,9 @@ def _refuse_headless(content: Content, name: str) -> None:
 
 
 def _name_notice(name: str, path: Path, found: str) -> tuple[str, ...]:
-    by_name = SUFFIXES.get(path.suffix.lower())
+    by_name = SUFFIXES.get(data_suffix(path))
+    if found in ("lines", "text"):
+        return ()
     if by_name == found or {by_name, found} == {"csv", "tsv"}:
         return ()
     return (f"{name}: read as {found}, by its content",)

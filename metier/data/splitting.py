@@ -49,8 +49,8 @@ def draw_split(examples: Sequence[Example], *, share: float, seed: int, name: st
     labels: dict[str, set[str]] = {}
     clusters: dict[str, set[str]] = {}
     for example in examples:
-        labels.setdefault(example.cluster, set()).add(example.record.label)
-        clusters.setdefault(example.record.label, set()).add(example.cluster)
+        labels.setdefault(example.cluster, set()).add(example.record.stratum)
+        clusters.setdefault(example.record.stratum, set()).add(example.cluster)
     hashes = {cluster: unit_hash(seed, name, cluster) for cluster in labels}
     drawn = {cluster for cluster, value in hashes.items() if value < share}
     kept = []
@@ -80,7 +80,7 @@ def keep_per_label(examples: Sequence[Example], limit: int, *, seed: int) -> tup
     """Keep at most `limit` examples of each label, those with the smallest hashes."""
     by_label: dict[str, list[Example]] = {}
     for example in examples:
-        by_label.setdefault(example.record.label, []).append(example)
+        by_label.setdefault(example.record.stratum, []).append(example)
     kept = {example.record.id for same in by_label.values() for example in _smallest(same, limit, seed)}
     return _divide(examples, kept, "over examples_per_label", f"more than {limit} examples of its label")
 

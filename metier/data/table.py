@@ -21,6 +21,12 @@ MOST_COLUMNS = 20
 """Column names that a message lists before it says how many more there are."""
 
 
+class NestedText(str):
+    """A cell that holds a list or an object, as JSON; a text that merely looks like JSON is a plain `str`."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
     """How the recipe wants a file read; None means: found by itself."""
@@ -62,6 +68,8 @@ class Table:
     notices: tuple[str, ...] = ()
     repaired: Mapping[int, str] = field(default_factory=dict)
     """Row number to what was repaired in it."""
+    shared_rows: frozenset[int] = frozenset()
+    """Numbers of rows that hold several records: they share what else is in the row, so they belong together."""
 
 
 def cell_text(value: object) -> str | None:
@@ -81,7 +89,7 @@ def cell_text(value: object) -> str | None:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, dict | list):
-        return _without_lone_surrogates(json.dumps(value, ensure_ascii=False, default=str))
+        return NestedText(_without_lone_surrogates(json.dumps(value, ensure_ascii=False, default=str)))
     return str(value)
 
 

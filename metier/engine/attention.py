@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -28,6 +28,13 @@ UNKNOWN_TO_TREES = ("softcap", "s_aux", "position_bias", "head_mask")
 
 class TreeUnsupportedError(Exception):
     """This family's attention does something that the tree does not follow; the plain path is used."""
+
+
+class Layout(Protocol):
+    """Who may attend to whom in one forward pass: a token tree, or one new token of each row."""
+
+    def attend(self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, options: Any) -> Tensor:
+        """Attention output of shape (batch, tokens, H, D)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +89,25 @@ class TreeLayout:
             self.masks[key] = mask.masked_fill_(~seen, torch.finfo(dtype).min)[None, None]
         return self.masks[key]
 
+    def attend(self, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, options: Any) -> Tensor:
+        """Attention of a flattened tree, block by block; shapes as in `tree_attention`."""
+        repeats = query.shape[1] // key.shape[1]
+        outputs = []
+        for number, block in enumerate(self.blocks):
+            keys, values = key[:, :, block.keys], value[:, :, block.keys]
+            if repeats > 1:
+                keys, values = keys.repeat_interleave(repeats, 1), values.repeat_interleave(repeats, 1)
+            outputs.append(
+                torch.nn.functional.scaled_dot_product_attention(
+                    query[:, :, block.start : block.end],
+                    keys,
+                    values,
+                    attn_mask=self.mask(number, query.dtype, options.get("sliding_window")),
+                    scale=options.get("scaling"),
+                )
+            )
+        return torch.cat(outputs, dim=2).transpose(1, 2).contiguous()
+
 
 def tree_attention(
     module: torch.nn.Module,
@@ -91,42 +117,27 @@ def tree_attention(
     attention_mask: Tensor | None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of a flattened tree; the signature is transformers' attention interface.
+    """Attention as a layout says; the signature is transformers' attention interface.
 
     Args:
         module: The attention layer that asks.
-        query: Shape (1, H, T, D).
-        key: Shape (1, G, P + T, D), prefix first; H is a multiple of G.
+        query: Shape (1, H, T, D) for a tree, (n, H, 1, D) for one new token of each row.
+        key: Shape (1, G, P + T, D), prefix first, or (n, G, 1, D); H is a multiple of G.
         value: As `key`.
         attention_mask: None: the layout says who sees whom.
-        **options: `tree_layout` (a `TreeLayout`), `scaling`, `sliding_window`.
+        **options: `tree_layout` (a `Layout`), `scaling`, `sliding_window`.
 
     Returns:
-        Attention output of shape (1, T, H, D), and no weights.
+        Attention output of shape (1, T, H, D) or (n, 1, H, D), and no weights.
 
     Raises:
         TreeUnsupportedError: no layout reached this layer, or the family does more to its scores than scale them.
     """
-    layout = options.get("tree_layout")
+    layout: Layout | None = options.get("tree_layout")
     changed = any(options.get(name) is not None for name in UNKNOWN_TO_TREES)
     if layout is None or changed or attention_mask is not None:
         raise TreeUnsupportedError(type(module).__name__)
-    repeats = query.shape[1] // key.shape[1]
-    outputs = []
-    for number, block in enumerate(layout.blocks):
-        keys, values = key[:, :, block.keys], value[:, :, block.keys]
-        if repeats > 1:
-            keys, values = keys.repeat_interleave(repeats, 1), values.repeat_interleave(repeats, 1)
-        outputs.append(
-            torch.nn.functional.scaled_dot_product_attention(
-                query[:, :, block.start : block.end],
-                keys,
-                values,
-                attn_mask=layout.mask(number, query.dtype, options.get("sliding_window")),
-                scale=options.get("scaling"),
-            )
-        )
-    return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
+    return layout.attend(module, query, key, value, options), None
 
 
 AttentionInterface.register(NAME, tree_attention)

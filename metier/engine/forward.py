@@ -27,8 +27,13 @@ NORMALISED_TOGETHER = 256
 """Nodes whose logits are turned to float32 and normalised at once."""
 PROBE_SEQUENCES = 3
 """Sequences that are also run plainly on the first tree."""
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 1.0, torch.float16: 0.25}
-"""Largest allowed logit difference between tree and plain: far above rounding, far below a wrong mask."""
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.15, torch.float16: 0.05}
+"""Largest allowed difference between tree and plain, root mean square in spreads of the logits: far above rounding
+(the largest of millions of rounding errors is no measure: it grows with their number), far below a wrong mask."""
+
+
+KeysValues = tuple[tuple[int, Tensor, Tensor], ...]
+"""Layer number, keys and values of every computed layer, shape (1, G, tokens, D)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +41,7 @@ class Prefix:
     """Tokens that all sequences begin with, and their key-value state, computed once."""
 
     ids: Ints
-    keys_values: tuple[tuple[int, Tensor, Tensor], ...]
-    """Layer number, keys and values of every computed layer."""
+    keys_values: KeysValues
 
     def cache(self) -> DynamicCache:
         """The state in the form that transformers wants; the stored tensors are not changed by its use."""
@@ -60,6 +64,8 @@ class TreeRunner:
     """Compute products of float32 weights in bfloat16."""
     checked: bool = False
     """Whether the comparison with the plain forward was made; a copy for the same network need not repeat it."""
+    writes: bool | None = None
+    """Whether answers can be written row by row over key-value state; None until it was found out."""
 
     def logits(self, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None = None) -> Tensor:
         """Logits that predict the targets, in the order of `tree.target_nodes`.
@@ -75,7 +81,7 @@ class TreeRunner:
         if not self.checked:
             self._check(sequences)
         if self.plain:
-            with self._cast():
+            with self.cast():
                 return plain_logits(self.network, sequences)
         return self._tree_logits(tree, sequences, prefix)
 
@@ -92,7 +98,7 @@ class TreeRunner:
             if not self.checked:
                 self._check(sequences)
             if self.plain:
-                with self._cast():
+                with self.cast():
                     logits, rows = plain_logits(self.network, sequences), torch.arange(len(wanted))
             else:
                 logits, rows = self._node_logits(tree, sequences, prefix)
@@ -114,15 +120,35 @@ class TreeRunner:
             return None
         sequence = TokenSequence(ids, np.zeros(len(ids), dtype=np.bool_))
         tree = TokenTree.build([sequence])
-        cache = DynamicCache()
         with torch.no_grad():
-            self._run(tree, [sequence], None, {"past_key_values": cache, "use_cache": True, "logits_to_keep": 1})
+            _, state = self.read(tree, [sequence], None, tree.paths[0][-1:])
+        return Prefix(ids, state)
+
+    def read(
+        self, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None, nodes: Ints
+    ) -> tuple[Tensor, KeysValues]:
+        """Run a tree and keep its key-value state.
+
+        Args:
+            tree: As for `logits`.
+            sequences: As for `logits`.
+            prefix: As for `logits`.
+            nodes: The nodes after which logits are wanted.
+
+        Returns:
+            Logits of shape (len(nodes), vocabulary) in the network's dtype, and the state of prefix and tree.
+        """
+        cache = DynamicCache() if prefix is None else prefix.cache()
+        keep = torch.from_numpy(nodes).to(self.network.device)
+        logits = self._run(
+            tree, sequences, prefix, {"past_key_values": cache, "use_cache": True, "logits_to_keep": keep}
+        )
         kept = []
         for number, layer in enumerate(cache.layers):
             keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
             if keys is not None and values is not None and keys.numel():  # none below a stored trunk
                 kept.append((number, keys, values))
-        return Prefix(ids, tuple(kept))
+        return logits[0], tuple(kept)
 
     def _tree_logits(self, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None) -> Tensor:
         """Logits of all targets, float32, shape (M, vocabulary)."""
@@ -157,7 +183,7 @@ class TreeRunner:
         if self.trunk is not None:
             states = self.trunk.states(tree, sequences, skip=length).to(device)
             trunk = stored_trunk(self.network, self.trunk.identity.depth, states[None])
-        with trunk, attend_to_trees(self.network), self._cast():
+        with trunk, attend_to_trees(self.network), self.cast():
             return self.network(**inputs).logits  # type: ignore[no-any-return]
 
     def _check(self, sequences: Sequence[TokenSequence]) -> None:
@@ -169,27 +195,34 @@ class TreeRunner:
         self.checked = True
         some = with_sibling(sequences[:PROBE_SEQUENCES])
         trunk, self.trunk = self.trunk, None
-        with torch.no_grad(), self._cast(), without_dropout(self.network):
+        with torch.no_grad(), self.cast(), without_dropout(self.network):
             reference = plain_logits(self.network, some)
             try:
                 mine = self._tree_logits(TokenTree.build(some), some, None)
             except (TreeUnsupportedError, TypeError, ValueError) as fault:
-                self._fall_back(f"{type(fault).__name__}: {fault}")
+                self.fall_back(f"{type(fault).__name__}: {fault}")
                 return
-        difference = float((mine - reference).abs().max())
+        difference = distance(mine, reference)
         dtype = torch.bfloat16 if self.autocast else self.network.dtype
         if not difference <= TOLERANCE[dtype]:
-            self._fall_back(f"logits differ by {difference:.2g}")
+            self.fall_back(f"logits differ by {difference:.2g} of their spread")
         else:
             self.trunk = trunk
 
-    def _cast(self) -> torch.autocast:
+    def cast(self) -> torch.autocast:
+        """The precision in which the network runs, as a context."""
         return torch.autocast(self.network.device.type, torch.bfloat16, enabled=self.autocast)
 
-    def _fall_back(self, why: str) -> None:
+    def fall_back(self, why: str) -> None:
+        """Run plainly from now on, and say why, once."""
         self.plain, self.trunk = True, None
         name = type(self.network).__name__
         tell(self.observers, Notice(topic="engine", message=f"{name} runs plainly, without shared prefixes: {why}."))
+
+
+def distance(mine: Tensor, reference: Tensor) -> float:
+    """Root mean square difference of two sets of logits, in spreads of the reference: see `TOLERANCE`."""
+    return float((mine - reference).square().mean().sqrt() / reference.std())
 
 
 @contextmanager

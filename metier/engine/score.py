@@ -1,4 +1,4 @@
-"""Log-probabilities of every label after every prompt: the labels are one tree under the prompt.
+"""Log-probabilities of labels and other targets. The labels of one prompt are one tree under the prompt.
 
 What all prompts begin with (system prompt, instruction, few-shot block) is computed once for the
 whole data set and kept as key-value state.
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metier.engine.forward import Prefix, TreeRunner
-from metier.engine.tree import Ints, TokenSequence, TokenTree, canonical_order, cut_into_groups, shared_length
+from metier.engine.tree import Ints, TokenSequence, TokenTree, common_start, cut_into_groups
 from metier.events import Observer, Progress, tell
 
 Floats = npt.NDArray[np.float64]
@@ -47,7 +47,7 @@ def score_labels(
     """
     sequences = label_sequences(prompts, labels)
     scores = np.zeros(len(sequences))
-    shared = _common_start(prompts)
+    shared = common_start(prompts)
     prefix = runner.prefill(shared) if len(shared) and runner.probe(sequences[: len(labels)]) else None
     cut = len(shared) if prefix is not None else 0
     rest = [TokenSequence(s.ids[cut:], s.targets[cut:]) for s in sequences]
@@ -61,6 +61,40 @@ def score_labels(
     return scores.reshape(len(prompts), len(labels)), computed
 
 
+def target_log_probabilities(
+    runner: TreeRunner,
+    sequences: Sequence[TokenSequence],
+    *,
+    budget: int,
+    observers: Sequence[Observer] = (),
+    title: str = "scoring",
+) -> list[tuple[float, int]]:
+    """Summed natural log-probability of each sequence's targets, and how many targets it has.
+
+    Args:
+        runner: The model.
+        sequences: Token sequences with targets; one without has sum 0 of 0 tokens.
+        budget: Distinct tokens of one forward pass; changes memory, not results.
+        observers: Told about progress.
+        title: Name of the progress bar.
+    """
+    sums, counts = np.zeros(len(sequences)), np.array([int(s.targets.sum()) for s in sequences], dtype=np.int64)
+    places = np.flatnonzero(counts)
+    some = [sequences[place] for place in places.tolist()]
+    # The prefix leaves at least the token that predicts the first target.
+    shared = common_start([s.ids[: int(np.argmax(s.targets))] for s in some])
+    prefix = runner.prefill(shared) if len(shared) and runner.probe(some) else None
+    cut = len(shared) if prefix is not None else 0
+    rest = [TokenSequence(s.ids[cut:], s.targets[cut:]) for s in some]
+    done = 0
+    for group in cut_into_groups(rest, budget):
+        tree = TokenTree.build([rest[number] for number in group], offset=cut)
+        sums[places[group]] = _group_scores(runner, tree, [some[number] for number in group], prefix)
+        done += len(group)
+        tell(observers, Progress(label=title, done=done, total=len(some)))
+    return list(zip(sums.tolist(), counts.tolist(), strict=True))
+
+
 def _group_scores(
     runner: TreeRunner, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None
 ) -> Floats:
@@ -69,12 +103,3 @@ def _group_scores(
     sums = np.zeros(len(sequences))
     np.add.at(sums, tree.target_sequences, picked.double().cpu().numpy())
     return sums
-
-
-def _common_start(prompts: Sequence[Ints]) -> Ints:
-    """What all prompts begin with, at least one token short of each."""
-    if len(prompts) < 2:
-        return np.empty(0, dtype=np.int64)
-    order = canonical_order(prompts)
-    length = shared_length(prompts[order[0]], prompts[order[-1]])
-    return prompts[0][: min(length, *(len(prompt) - 1 for prompt in prompts))]

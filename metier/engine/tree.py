@@ -130,6 +130,15 @@ def canonical_order(sequences: Sequence[Ints]) -> list[int]:
     return sorted(range(len(sequences)), key=lambda number: sequences[number].astype(">u4").tobytes())
 
 
+def common_start(sequences: Sequence[Ints]) -> Ints:
+    """What all of at least two sequences begin with, at least one token short of each; else nothing."""
+    if len(sequences) < 2:
+        return np.empty(0, dtype=np.int64)
+    order = canonical_order(sequences)
+    length = shared_length(sequences[order[0]], sequences[order[-1]])
+    return sequences[0][: min(length, *(len(sequence) - 1 for sequence in sequences))]
+
+
 def cut_into_groups(sequences: Sequence[TokenSequence], budget: int) -> Iterator[list[int]]:
     """Cut sequences into groups of at most `budget` distinct tokens, so that what shares stays together.
 

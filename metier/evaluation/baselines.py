@@ -20,6 +20,7 @@ from metier.evaluation.results import Answer
 from metier.evaluation.systems import AnswerOptions, Material
 
 if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
     from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
     from sklearn.pipeline import FeatureUnion  # type: ignore[import-untyped]
 
@@ -123,15 +124,26 @@ class TfidfSystem:
                 yield Answer(id=given.id, label=str(self.model.classes_[int(np.argmax(row))]), label_logprobs=logs)
 
 
-def ngram_features() -> FeatureUnion:
-    """Sublinear TF-IDF of word 1-2-grams beside character 2-5-grams within words, unfitted."""
-    from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
-    from sklearn.pipeline import FeatureUnion
+def word_ngrams() -> TfidfVectorizer:
+    """Sublinear TF-IDF of words and pairs of words, unfitted."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
     # One-letter words count too: in short commands ("turn on a b") they can be the difference.
-    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float32)
-    characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, dtype=np.float32)
-    return FeatureUnion([("words", words), ("characters", characters)])
+    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float32)
+
+
+def character_ngrams() -> TfidfVectorizer:
+    """Sublinear TF-IDF of 2 to 5 characters within words, unfitted."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, dtype=np.float32)
+
+
+def ngram_features() -> FeatureUnion:
+    """Word and character n-grams side by side, unfitted."""
+    from sklearn.pipeline import FeatureUnion
+
+    return FeatureUnion([("words", word_ngrams()), ("characters", character_ngrams())])
 
 
 def fit_features(features: FeatureUnion, records: Sequence[Choice]) -> Any:

@@ -76,7 +76,8 @@ def resample(units: Units, resamples: int, seed: int) -> Resampled:
     size = int(units.counts.sum())
     at_once = max(1, CELLS_AT_ONCE // max(len(units.counts), 1))
     # float32 holds whole numbers up to 2**24 exactly, and its product is twice as fast.
-    exact: type[np.floating[Any]] = np.float32 if float(units.total.max(initial=0.0)) * 8 < 2**24 else np.float64
+    whole = float(units.total.max(initial=0.0)) * 8 < 2**24 and bool(np.all(units.sums == np.rint(units.sums)))
+    exact: type[np.floating[Any]] = np.float32 if whole else np.float64
     sums: npt.NDArray[Any] = units.sums.astype(exact)
     parts = []
     for start in range(0, resamples, at_once):

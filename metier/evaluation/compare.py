@@ -1,6 +1,7 @@
 """The candidate against every baseline on the same items, one verdict, one honest sentence.
 
-Verdicts, by the paired 95 % interval of the difference (candidate minus baseline):
+Verdicts, by the paired 95 % interval of the difference (candidate minus baseline, turned around where lower
+values are better: positive is always better):
 
     improved       low > 0
     regressed      high < 0
@@ -16,16 +17,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from metier.errors import ArgumentError, DataError
-from metier.evaluation.bootstrap import Interval, Resampled, resample
+from metier.evaluation.bootstrap import Interval, resample
 from metier.evaluation.gates import judge_gates
-from metier.evaluation.metrics import METRICS, answer_units, bootstrap_name, counts_of, unknown
+from metier.evaluation.measures import MEASURES, Measures, is_bounded
+from metier.evaluation.metrics import bootstrap_name, group_places, unknown
 from metier.evaluation.results import Comparison, Difference, Estimate, Evaluation, Item
 from metier.evaluation.sentences import comparison_sentence
 from metier.evaluation.statistics import (
@@ -37,6 +39,7 @@ from metier.evaluation.statistics import (
     normal_quantile,
     smallest_detectable,
 )
+from metier.evaluation.text_metrics import sign
 
 if TYPE_CHECKING:
     from metier.recipe.sections import EvaluationSection, GatesSection
@@ -69,15 +72,16 @@ def compare(
 
     Raises:
         ArgumentError: There is no baseline.
-        DataError: The items of two systems are not the same, or a gold answer changed.
+        DataError: The items of two systems are not the same, a gold answer changed, or it is another task.
     """
     if not baselines:
         raise ArgumentError("compare", "found no baseline", "at least one", "Name a second run or system.")
+    right = MEASURES[candidate.task].right
     pairs = [_Pair.of(candidate, baseline, section.resamples, seed) for baseline in baselines]
     primary = _with_holm([_difference(pair, section.primary_metric, section) for pair in pairs])
-    accuracy = primary
-    if section.primary_metric != "accuracy":
-        accuracy = _with_holm([_difference(pair, "accuracy", section) for pair in pairs])
+    accuracy = primary if right == section.primary_metric else ()
+    if right is not None and not accuracy:
+        accuracy = _with_holm([_difference(pair, right, section) for pair in pairs])
     hardest = _hardest(primary)
     improved = all(difference.verdict == IMPROVED for difference in primary)
     comparison = Comparison(
@@ -102,23 +106,31 @@ def compare(
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """Two systems on the same items, counted and resampled once for all metrics."""
+    """Two systems on the same items, resampled when a number without a closed form asks for it."""
 
     candidate: Evaluation
     baseline: Evaluation
+    theirs: list[Item]
+    """The baseline's items in the candidate's order."""
     right: npt.NDArray[np.bool_]
     """(2, items): what each got right."""
-    resampled: Resampled
     grouped: bool
+    resamples: int
+    seed: int
+    found: dict[str, tuple[Estimate, float | None]] = field(default_factory=dict)
+    """Bootstrap differences by metric, once made."""
 
     @classmethod
     def of(cls, candidate: Evaluation, baseline: Evaluation, resamples: int, seed: int) -> _Pair:
         theirs = _matched(candidate, baseline)
-        said = [[item.answer for item in candidate.items], [item.answer for item in theirs]]
-        golds = [item.gold for item in candidate.items]
-        units, grouped = answer_units(candidate.items, said)
-        right = np.array([[answer == gold for answer, gold in zip(row, golds, strict=True)] for row in said])
-        return cls(candidate, baseline, right, resample(units, resamples, seed), grouped)
+        is_right = MEASURES[candidate.task].is_right
+        right = np.array([[is_right(item) for item in side] for side in (candidate.items, theirs)], dtype=np.bool_)
+        grouped = group_places(candidate.items) is not None
+        return cls(candidate, baseline, theirs, right, grouped, resamples, seed)
+
+    @property
+    def measures(self) -> Measures:
+        return MEASURES[self.candidate.task]
 
     @property
     def gained(self) -> int:
@@ -140,6 +152,8 @@ def _matched(candidate: Evaluation, baseline: Evaluation) -> list[Item]:
         raise DataError(where, "there are no items", "at least one")
     missing, extra = len(ours.keys() - theirs.keys()), len(theirs.keys() - ours.keys())
     changed = sum(theirs[key].gold != item.gold for key, item in ours.items() if key in theirs)
+    if candidate.task != baseline.task:
+        raise DataError(where, f"one is of {candidate.task}, one of {baseline.task}", "two systems of one task")
     if missing or extra or changed:
         found = (
             f"of {len(ours)} items of {candidate.system}, {missing} are missing in {baseline.system} "
@@ -152,9 +166,9 @@ def _matched(candidate: Evaluation, baseline: Evaluation) -> list[Item]:
 def _difference(pair: _Pair, metric: str, section: EvaluationSection) -> Difference:
     """Candidate minus baseline on one metric, with interval, p-value, power and verdict."""
     n = len(pair.candidate.items)
-    value, other = pair.candidate.metrics[metric], pair.baseline.metrics[metric]
-    closed = metric == "accuracy" and not pair.grouped
-    estimate, p_value = _accuracy_difference(pair, n) if closed else _bootstrap_difference(pair, metric, n)
+    value, other = _value(pair.candidate, metric), _value(pair.baseline, metric)
+    closed = metric == pair.measures.right and not pair.grouped
+    estimate, p_value = _accuracy_difference(pair, n) if closed else _bootstrap_difference(pair, metric)
     return Difference(
         baseline=pair.baseline.system,
         metric=metric,
@@ -165,10 +179,15 @@ def _difference(pair: _Pair, metric: str, section: EvaluationSection) -> Differe
         p_holm=None,
         gained=pair.gained,
         lost=pair.lost,
-        smallest_detectable=_smallest_detectable(pair, n),
-        verdict=_verdict(_bounds(pair, estimate, n), section),
+        smallest_detectable=_smallest_detectable(pair, metric, n),
+        verdict=_verdict(_bounds(pair, metric, estimate), section),
         items_needed=_items_needed(estimate, metric, pair, section.smallest_useful_gain),
     )
+
+
+def _value(evaluation: Evaluation, metric: str) -> Estimate:
+    """A metric of one system; unknown where its task has no such metric."""
+    return evaluation.metrics.get(metric) or unknown(evaluation.n, f"{metric} is no metric of {evaluation.task}")
 
 
 def _accuracy_difference(pair: _Pair, n: int) -> tuple[Estimate, float | None]:
@@ -184,33 +203,49 @@ def _newcombe(pair: _Pair, n: int) -> tuple[float, float]:
     return newcombe_interval(both, pair.gained, pair.lost, n - both - pair.gained - pair.lost)
 
 
-def _bootstrap_difference(pair: _Pair, metric: str, n: int) -> tuple[Estimate, float | None]:
+def _bootstrap_difference(pair: _Pair, metric: str) -> tuple[Estimate, float | None]:
     """BCa bootstrap of the paired difference, over groups where items of a group vary together."""
+    if metric not in pair.found:
+        pair.found[metric] = _make_bootstrap_difference(pair, metric)
+    return pair.found[metric]
+
+
+def _make_bootstrap_difference(pair: _Pair, metric: str) -> tuple[Estimate, float | None]:
+    n = len(pair.candidate.items)
     for evaluation in (pair.candidate, pair.baseline):
-        if evaluation.metrics[metric].value is None:
-            return unknown(n, f"{evaluation.system}: {evaluation.metrics[metric].reason}"), None
-    function = METRICS[metric]
+        known = _value(evaluation, metric)
+        if known.value is None:
+            return unknown(n, f"{evaluation.system}: {known.reason}"), None
+    sides = pair.measures.sides(pair.candidate.items, pair.theirs, metric)
+    better = sign(metric)
 
     def difference(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return function(counts_of(sums, 0, 2)) - function(counts_of(sums, 1, 2))
+        ours, theirs = sides.values(sums)
+        return better * (ours - theirs)
 
-    value = float(difference(pair.resampled.units.total))
-    interval: Interval = pair.resampled.interval(difference)
-    method = "none" if interval.reason else bootstrap_name(pair.resampled, pair.grouped)
-    estimate = Estimate(value=value, low=interval.low, high=interval.high, n=n, method=method, reason=interval.reason)
+    value = float(difference(sides.units.total))
+    if not math.isfinite(value):
+        return unknown(n, "no item has it in both"), None
+    resampled = resample(sides.units, pair.resamples, pair.seed)
+    interval: Interval = resampled.interval(difference)
+    method = "none" if interval.reason else bootstrap_name(resampled, sides.grouped)
+    estimate = Estimate(
+        value=value, low=interval.low, high=interval.high, n=sides.n, method=method, reason=interval.reason
+    )
     return estimate, interval.p_value
 
 
-def _bounds(pair: _Pair, estimate: Estimate, n: int) -> tuple[float, float] | None:
+def _bounds(pair: _Pair, metric: str, estimate: Estimate) -> tuple[float, float] | None:
     """The interval that the verdict reads; None where nothing is known.
 
     Two systems without one different answer leave the bootstrap nothing to vary, yet n items without a
-    difference do say something: then the closed-form interval of the accuracy difference stands in.
+    difference do say something: then the closed-form interval of right and wrong stands in.
     """
     if estimate.low is not None and estimate.high is not None:
         return estimate.low, estimate.high
-    if estimate.value is not None and pair.gained == pair.lost == 0 and not pair.grouped:
-        return _newcombe(pair, n)
+    judged = pair.measures.right is not None and is_bounded(metric) and estimate.value is not None
+    if judged and pair.gained == pair.lost == 0 and not pair.grouped:
+        return _newcombe(pair, len(pair.theirs))
     return None
 
 
@@ -228,11 +263,15 @@ def _verdict(bounds: tuple[float, float] | None, section: EvaluationSection) -> 
     return NO_EVIDENCE if high < section.smallest_useful_gain else UNDERPOWERED
 
 
-def _smallest_detectable(pair: _Pair, n: int) -> float | None:
-    """Smallest accuracy difference found with 80 % power: exact for independent items, by the spread of groups else."""
-    if not pair.grouped:
+def _smallest_detectable(pair: _Pair, metric: str, n: int) -> float | None:
+    """Smallest difference found with 80 % power: exact for independent right and wrong, by the spread else.
+
+    Of labels it is always stated in accuracy, of other answers in the metric itself.
+    """
+    stated = pair.measures.power or metric
+    if stated == pair.measures.right and not pair.grouped:
         return smallest_detectable(n, (pair.gained + pair.lost) / n)
-    error = _standard_error(_bootstrap_difference(pair, "accuracy", n)[0])
+    error = _standard_error(_bootstrap_difference(pair, stated)[0])
     return None if error is None else error * (normal_quantile(0.975) + normal_quantile(POWER))
 
 
@@ -247,7 +286,7 @@ def _items_needed(estimate: Estimate, metric: str, pair: _Pair, gain: float) -> 
     """Items in all with which a true difference of `gain` would be found with 80 % power."""
     if gain <= 0:
         return None
-    if metric == "accuracy" and not pair.grouped:
+    if metric == pair.measures.right and not pair.grouped:
         return items_needed(gain, (pair.gained + pair.lost) / estimate.n)
     error = _standard_error(estimate)
     if error is None:
@@ -264,8 +303,11 @@ def _with_holm(differences: Sequence[Difference]) -> tuple[Difference, ...]:
 
 
 def _best(differences: Sequence[Difference]) -> Difference:
-    """The baseline with the highest value; an unknown value is lowest, the first wins where equal."""
-    return max(differences, key=lambda row: -math.inf if row.baseline_value is None else row.baseline_value)
+    """The baseline with the best value; an unknown value is worst, the first wins where equal."""
+    return max(
+        differences,
+        key=lambda row: -math.inf if row.baseline_value is None else sign(row.metric) * row.baseline_value,
+    )
 
 
 def _hardest(differences: Sequence[Difference]) -> Difference:

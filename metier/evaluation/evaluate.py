@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from metier.data.records import Choice, as_input
+from metier.data.records import Record, as_input
 from metier.errors import DataError, MetierError
-from metier.evaluation.metrics import confusion_of, measure, score_classes
+from metier.evaluation.measures import MEASURES, Scored
 from metier.evaluation.results import Answer, Evaluation, Item
-from metier.evaluation.systems import AnswerOptions, System
+from metier.evaluation.systems import AnswerOptions, System, TextScorer
 from metier.events import Observer, Progress, tell
 
 if TYPE_CHECKING:
@@ -37,24 +37,31 @@ class About:
 
 def evaluate_system(
     system: System,
-    records: Sequence[Choice],
+    records: Sequence[Record],
     *,
     set_name: str,
-    labels: Sequence[str],
+    task: str = "classification",
+    labels: Sequence[str] = (),
     section: EvaluationSection,
     seed: int,
     observers: Sequence[Observer] = (),
+    losses: bool = True,
 ) -> Evaluation:
     """Let `system` answer `records`, whose gold answers it never sees, and measure it.
+
+    A system with `target_logprobs` also says how probable the gold answers (or passages) are to it. That is
+    asked after all answers are given.
 
     Args:
         system: Anything that answers.
         records: The set, in the order of its items.
         set_name: `train`, `validation` or `test`.
-        labels: Labels of train; others that occur are counted too.
+        task: The recipe's task: a row of `MEASURES`.
+        labels: Labels of train; others that occur are counted too. Of choices only.
         section: How it is judged; the resamples are used here.
         seed: Seed of the resamples.
         observers: Told how far it is.
+        losses: Whether to ask for the probability of written gold answers; passages always are.
 
     Raises:
         DataError: The set is empty or has an id twice.
@@ -65,16 +72,23 @@ def evaluate_system(
     if len({record.id for record in records}) < len(records):
         twice = len(records) - len({record.id for record in records})
         raise DataError(set_name, f"{twice} records have an id that another has", "ids that occur once")
+    measures = MEASURES[task]
     started = time.perf_counter()
-    answers = _collect(system, records, f"{system.name} on {set_name}", observers)
+    answers = [Answer(id=record.id, label=None, stop="none") for record in records]
+    if measures.asks:
+        answers = _collect(system, records, f"{system.name} on {set_name}", observers)
     # A system that took answers from a store says how long they took when they were computed.
     seconds = max(time.perf_counter() - started, sum(answer.seconds for answer in answers))
+    scored = _score(system, records) if losses or not measures.asks else None
+    if not measures.asks:
+        seconds = time.perf_counter() - started
     prompt_hash = system.settings.get("prompt_hash")
-    items = [_item(record, answer, prompt_hash) for record, answer in zip(records, answers, strict=True)]
+    items = [replace(item, prompt_hash=prompt_hash) for item in measures.items(records, answers, scored)]
     about = About(
         system=system.name,
         kind=system.kind,
-        settings=dict(system.settings),
+        task=task,
+        settings={**system.settings, **measures.settings()},
         parameters=system.parameters,
         bytes=system.bytes,
         seconds_per_thousand=1000 * seconds / len(records),
@@ -120,20 +134,29 @@ def evaluate_items(
 
 def recompute(evaluation: Evaluation) -> Evaluation:
     """The same evaluation, with every number computed again from its items."""
-    rows = evaluation.items
+    measures, rows = MEASURES[evaluation.task], evaluation.items
     clean = [item for item in rows if not item.flags]
     resamples, seed = evaluation.resamples, evaluation.seed
     return replace(
         evaluation,
         n=len(rows),
-        metrics=measure(rows, resamples=resamples, seed=seed),
-        per_class=score_classes(rows, evaluation.labels),
-        confusion=confusion_of(rows, evaluation.labels),
-        clean_metrics=measure(clean, resamples=resamples, seed=seed) if len(clean) < len(rows) else {},
+        metrics=measures.measure(rows, resamples, seed),
+        clean_metrics=measures.measure(clean, resamples, seed) if len(clean) < len(rows) else {},
+        **measures.details(evaluation),
     )
 
 
-def _collect(system: System, records: Sequence[Choice], label: str, observers: Sequence[Observer]) -> list[Answer]:
+def _score(system: System, records: Sequence[Record]) -> Scored | None:
+    """How probable the system finds the gold answers; None where it cannot say."""
+    if not isinstance(system, TextScorer):
+        return None
+    scored = system.target_logprobs(records)
+    if len(scored) != len(records):
+        raise _wrong_answers(system.name, f"{len(scored)} probabilities", f"{len(records)}")
+    return scored
+
+
+def _collect(system: System, records: Sequence[Record], label: str, observers: Sequence[Observer]) -> list[Answer]:
     """All answers, checked one for one as they come."""
     answers: list[Answer] = []
     told = time.perf_counter()
@@ -155,18 +178,3 @@ def _collect(system: System, records: Sequence[Choice], label: str, observers: S
 
 def _wrong_answers(system: str, found: str, wanted: str) -> MetierError:
     return MetierError(f"system {system}", found, wanted, "A system answers every input once, in the given order.")
-
-
-def _item(record: Choice, answer: Answer, prompt_hash: str | None) -> Item:
-    return Item(
-        id=record.id,
-        group=record.group,
-        gold=record.label,
-        answer=answer.label,
-        label_logprobs=answer.label_logprobs,
-        prompt_hash=prompt_hash,
-        source=record.source,
-        row=record.row,
-        flags=record.flags,
-        reason=answer.reason,
-    )

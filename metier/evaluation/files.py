@@ -116,7 +116,8 @@ def read_overfitting(path: Path) -> Overfitting:
 
 def _evaluation(results: Mapping[str, Any], name: str, items: tuple[Item, ...]) -> Evaluation:
     own = dict(results["systems"][name])
-    for metrics in ("metrics", "clean_metrics"):
+    own.setdefault("per_field", {})  # results of the first version have none
+    for metrics in ("metrics", "clean_metrics", "per_field"):
         own[metrics] = {key: Estimate(**estimate) for key, estimate in own[metrics].items()}
     own["per_class"] = {label: ClassScore(**score) for label, score in own["per_class"].items()}
     known = {field.name for field in fields(Evaluation)}
@@ -132,7 +133,10 @@ def _read_items(folder: Path, system: str) -> tuple[Item, ...]:
     path = str(items_path(folder, system))
     try:
         return tuple(
-            Item(**{**{key: row[key] for key in row if key in known}, "flags": tuple(row["flags"])}) for row in rows
-        )
-    except (KeyError, TypeError) as error:
+            Item(**{**{key: row[key] for key in row if key in known}, "flags": tuple(row["flags"]), "counts": {
+                name: tuple(counts) for name, counts in row.get("counts", {}).items()
+            }})
+            for row in rows
+        )  # fmt: skip
+    except (KeyError, TypeError, AttributeError) as error:
         raise RunFolderError(path, f"is damaged: {error}", "", "Evaluate again.") from error

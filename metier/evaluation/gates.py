@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from metier.evaluation.metrics import unknown
 from metier.evaluation.results import Comparison, Evaluation, GateResult
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def _verdict_gate(wanted: str, comparison: Comparison) -> GateResult:
 
 def _minimum_gate(metric: str, wanted: float, candidate: Evaluation) -> GateResult:
     """The lower bound of the candidate's interval must reach `wanted`."""
-    estimate = candidate.metrics[metric]
+    estimate = candidate.metrics.get(metric) or unknown(candidate.n, f"it is no metric of {candidate.task}")
     if estimate.value is None:
         found = f"unknown: {estimate.reason}"
     elif estimate.low is None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from metier.evaluation.bootstrap import Resampled, Units, resample
+from metier.evaluation.bootstrap import Resampled, Statistic, Units, resample
 from metier.evaluation.results import ClassScore, Estimate, Item
 from metier.evaluation.statistics import wilson_interval
 
@@ -119,7 +119,7 @@ def answer_units(items: Sequence[Item], answers: Sequence[Sequence[str | None]])
     columns = [np.array([place[gold] for gold in golds], dtype=np.int64)]
     for said in answers:
         columns.append(np.array([len(labels) if label is None else place[label] for label in said], dtype=np.int64))
-    groups = _group_places(items)
+    groups = group_places(items)
     if groups is not None:
         counts = np.ones(int(groups.max()) + 1, dtype=np.int64)
         return Units(_sums(groups, columns, len(labels)), counts), True
@@ -128,7 +128,7 @@ def answer_units(items: Sequence[Item], answers: Sequence[Sequence[str | None]])
     return Units(_sums(np.arange(len(kinds)), kinds_columns, len(labels)), counts.astype(np.int64)), False
 
 
-def _group_places(items: Sequence[Item]) -> Places | None:
+def group_places(items: Sequence[Item]) -> Places | None:
     """The group number of every item, numbered by sorted name, or None when no group has two items."""
     names = [f"item {item.id}" if item.group is None else f"group {item.group}" for item in items]
     distinct = sorted(set(names))
@@ -193,15 +193,28 @@ def _estimate(name: str, resampled: Resampled, grouped: bool, n: int) -> Estimat
     counts = counts_of(resampled.units.total)
     if name.endswith("precision") and not counts.answered.any():
         return unknown(n, "nothing was answered")
-    value = float(metric(counts))
-    if metric is _accuracy and (not grouped or value in (0.0, 1.0)):
-        # All right or all wrong: so is every group, and Wilson over groups is a careful bound.
+    return estimate(lambda sums: metric(counts_of(sums)), resampled, grouped=grouped, n=n, passes=metric is _accuracy)
+
+
+def estimate(statistic: Statistic, resampled: Resampled, *, grouped: bool, n: int, passes: bool) -> Estimate:
+    """The value of a statistic with the interval that fits it.
+
+    Args:
+        statistic: From sums to values; defined on the sums of all units.
+        resampled: The units and their resamples.
+        grouped: Whether the units are groups of items.
+        n: Items.
+        passes: Whether it is the share of items that pass, which has a closed interval.
+    """
+    value = float(statistic(resampled.units.total))
+    if passes and (not grouped or value in (0.0, 1.0)):
+        # All pass or all fail: so does every group, and Wilson over groups is a careful bound.
         trials = len(resampled.units.counts) if grouped else n
         low, high = wilson_interval(value * trials, trials)
         return Estimate(
             value=value, low=low, high=high, n=n, method=f"wilson ({trials} groups)" if grouped else "wilson"
         )
-    interval = resampled.interval(lambda sums: metric(counts_of(sums)))
+    interval = resampled.interval(statistic)
     method = bootstrap_name(resampled, grouped) if interval.reason is None else "none"
     return Estimate(value=value, low=interval.low, high=interval.high, n=n, method=method, reason=interval.reason)
 

@@ -6,9 +6,11 @@ import math
 from collections.abc import Mapping
 
 from metier.errors import ArgumentError
+from metier.evaluation.measures import MEASURES
 from metier.evaluation.metrics import unknown
 from metier.evaluation.results import Estimate, Evaluation, Overfitting
-from metier.evaluation.sentences import metric_name, number
+from metier.evaluation.sentences import begins_sentence, metric_name, number
+from metier.evaluation.text_metrics import sign
 
 NOTABLE_GAP = 0.05
 """A gap below this, however sure, is what any model shows that was fitted to its training data."""
@@ -30,9 +32,8 @@ def judge_overfitting(evaluations: Mapping[str, Evaluation], metric: str) -> Ove
     order = [name for name in SETS if name in evaluations] + [name for name in evaluations if name not in SETS]
     values = {name: evaluations[name].metrics.get(metric, unknown(0, "not measured")) for name in order}
     shown = ", ".join(f"{number(value.value)} on {name} (n = {value.n})" for name, value in values.items())
-    sentence = (
-        f"{metric_name(metric)[0].upper()}{metric_name(metric)[1:]}: {shown}. {_gap_sentence(evaluations, metric)}"
-    )
+    lower = " (lower is better)" if sign(metric) < 0 else ""
+    sentence = f"{begins_sentence(metric_name(metric))}{lower}: {shown}. {_gap_sentence(evaluations, metric)}"
     return Overfitting(metric=metric, values=values, sentence=sentence)
 
 
@@ -43,9 +44,10 @@ def _gap_sentence(evaluations: Mapping[str, Evaluation], metric: str) -> str:
         return "Whether it memorises is unknown: it was not scored on train and on unseen records."
     used = metric
     gap = _gap(evaluations["train"].metrics[metric], evaluations[held_out].metrics[metric])
-    if gap is None:
-        # A perfect score has no bootstrap interval, yet its accuracy has a closed one.
-        used = "accuracy"
+    right = MEASURES[evaluations["train"].task].right
+    if gap is None and right is not None:
+        # A perfect score has no bootstrap interval, yet right and wrong have a closed one.
+        used = right
         gap = _gap(evaluations["train"].metrics[used], evaluations[held_out].metrics[used])
     if gap is None:
         return "Whether it memorises is unknown: one of the two has no interval."
@@ -53,9 +55,10 @@ def _gap_sentence(evaluations: Mapping[str, Evaluation], metric: str) -> str:
     side = "above" if value >= 0 else "below"
     what = f"Its {metric_name(used)} on train is {number(abs(value))} {side} {held_out}"
     facts = f"{what} (95 % interval {number(low)} to {number(high)})"
-    if low > 0 and value >= NOTABLE_GAP:
+    better, at_least = (value, low) if sign(used) > 0 else (-value, -high)
+    if at_least > 0 and better >= NOTABLE_GAP:
         return f"{facts}: it memorises part of its training records."
-    if low > 0:
+    if at_least > 0:
         return f"{facts}: a small gap, as every fitted model has."
     return f"{facts}: no sign of memorising, as far as these numbers of records can show."
 

@@ -1,15 +1,18 @@
-"""Whether training can pay, before any: what n-grams reach, what room is left, what the test set can prove."""
+"""Whether training can pay, before any: what n-grams reach, what room is left, what the test set can prove.
+
+Of labels; `writing_pays.py` does the same for written answers.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from metier.data.records import Choice
+from metier.data.records import Choice, Record
 from metier.errors import DataError
 from metier.evaluation.baselines import DEFAULT_C, TfidfSystem, fit_features, fit_logistic, ngram_features
 from metier.evaluation.metrics import measure
@@ -20,6 +23,7 @@ from metier.evaluation.statistics import smallest_detectable
 if TYPE_CHECKING:
     from metier.recipe.sections import EvaluationSection
 
+R = TypeVar("R", bound=Record)
 FOLDS = 5
 MOST_RECORDS = 2000
 """Larger data is sampled, and the sentence says so: the answer is wanted in seconds."""
@@ -60,7 +64,7 @@ def can_training_pay(train: Sequence[Choice], test_size: int, section: Evaluatio
     Raises:
         DataError: There are fewer than two labels, or fewer groups than folds.
     """
-    records = _sample(train, seed)
+    records = sample(train, seed, MOST_RECORDS)
     answers = cross_validate(records, seed, metric=section.primary_metric)
     items = [
         Item(
@@ -127,11 +131,17 @@ def _sentence(paying: Paying, useful: float) -> str:
     return f"Training can pay: {reached}, {room}; {limit}{rest}."
 
 
-def _sample(train: Sequence[Choice], seed: int) -> list[Choice]:
-    """At most `MOST_RECORDS` records, in their order."""
-    if len(train) <= MOST_RECORDS:
+def sample(train: Sequence[R], seed: int, most: int) -> list[R]:
+    """At most `most` records, in their order.
+
+    Args:
+        train: Training records.
+        seed: Seed of the draw.
+        most: Records wanted.
+    """
+    if len(train) <= most:
         return list(train)
-    places = np.random.default_rng(seed).choice(len(train), size=MOST_RECORDS, replace=False)
+    places = np.random.default_rng(seed).choice(len(train), size=most, replace=False)
     return [train[place] for place in sorted(int(place) for place in places)]
 
 
@@ -176,11 +186,11 @@ def _choose_c(records: Sequence[Choice], seed: int, metric: str) -> float:
     return TfidfSystem(fit, judge, (), metric=metric, table=CHOICES_OF_C).c
 
 
-def _group(record: Choice) -> str:
+def _group(record: Record) -> str:
     return f"item {record.id}" if record.group is None else f"group {record.group}"
 
 
-def grouped_folds(records: Sequence[Choice], seed: int) -> list[int]:
+def grouped_folds(records: Sequence[Record], seed: int) -> list[int]:
     """A fold for every record: groups stay whole, labels are spread evenly.
 
     Args:
@@ -201,10 +211,10 @@ def grouped_folds(records: Sequence[Choice], seed: int) -> list[int]:
     fold_of = [0] * len(records)
     sizes, of_label = [0] * FOLDS, [Counter[str]() for _ in range(FOLDS)]
     for name in shuffled:
-        label = Counter(records[place].label for place in members[name]).most_common(1)[0][0]
+        label = Counter(records[place].stratum for place in members[name]).most_common(1)[0][0]
         fold = min(range(FOLDS), key=lambda fold: (of_label[fold][label], sizes[fold]))
         for place in members[name]:
             fold_of[place] = fold
-            of_label[fold][records[place].label] += 1
+            of_label[fold][records[place].stratum] += 1
         sizes[fold] += len(members[name])
     return fold_of

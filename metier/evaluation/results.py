@@ -121,14 +121,14 @@ class Difference:
     difference: Estimate
     """The paired difference; positive means that the candidate is better."""
     p_value: float | None
-    """mid-p McNemar on correctness for accuracy; two-sided bootstrap p otherwise."""
+    """mid-p McNemar for right and wrong (accuracy, exact match); two-sided bootstrap p otherwise."""
     p_holm: float | None
     gained: int
-    """Items right by the candidate only (b)."""
+    """Items right by the candidate only (b); 0 where nothing is right or wrong."""
     lost: int
     """Items right by the baseline only (c)."""
     smallest_detectable: float | None
-    """Smallest accuracy difference found with 80 % power at this n and discordance."""
+    """Smallest difference found with 80 % power at this n and spread: of labels in accuracy, else in the metric."""
     verdict: str
     """improved, regressed, not worse, no evidence, underpowered."""
     items_needed: int | None = None
@@ -158,7 +158,7 @@ class Comparison:
     differences: tuple[Difference, ...]
     """Primary metric, one a baseline."""
     accuracy_differences: tuple[Difference, ...]
-    """Right or wrong, one a baseline: accuracy; of written answers exact match; empty where nothing is right or wrong."""
+    """Right or wrong, one a baseline: accuracy, or exact match of written answers; empty where neither is."""
     verdict: str
     """Overall: improved only if better than every baseline."""
     sentence: str

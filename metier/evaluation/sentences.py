@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from metier.evaluation.results import Comparison, Difference, Estimate
 from metier.evaluation.systems import UNTRAINED
+from metier.evaluation.text_metrics import TEXT_METRICS, sign
 
 
 def metric_name(metric: str) -> str:
-    """A metric as a person writes it: `macro_f1` is `macro F1`."""
+    """A metric as a person writes it: `macro_f1` is `macro F1`, `rougeL` is `ROUGE-L`."""
+    if metric in TEXT_METRICS:
+        return TEXT_METRICS[metric].title
     return metric.replace("_", " ").replace("f1", "F1")
+
+
+def begins_sentence(name: str) -> str:
+    """A name at the start of a sentence: `Macro F1`, but `chrF` and `ROUGE-L` stay as they are."""
+    return name if name.split()[0] != name.split()[0].lower() else f"{name[0].upper()}{name[1:]}"
+
+
+def power_name(metric: str) -> str:
+    """What the smallest detectable difference is stated in: accuracy for labels, else the metric itself."""
+    return metric_name(metric) if metric in TEXT_METRICS else "accuracy"
 
 
 def number(value: float | None) -> str:
@@ -56,7 +69,8 @@ def comparison_sentence(comparison: Comparison, hardest: Difference) -> str:
 def _scores(row: Difference) -> str:
     """`macro F1 0.91 against 0.84 of tfidf`."""
     ours, theirs = numbers(row.candidate_value, row.baseline_value)
-    return f"{metric_name(row.metric)} {ours} against {theirs} of {row.baseline}"
+    lower = " (lower is better)" if sign(row.metric) < 0 else ""
+    return f"{metric_name(row.metric)} {ours} against {theirs} of {row.baseline}{lower}"
 
 
 def _change(row: Difference) -> str:
@@ -101,7 +115,8 @@ def _underpowered(comparison: Comparison, row: Difference) -> str:
         useful = number(comparison.smallest_useful_gain)
         sentence += f" To find a gain of {useful}, about {_rounded(more)} more {comparison.set} items are needed."
     elif row.smallest_detectable is not None:
-        sentence += f" This set shows accuracy gains of {number(row.smallest_detectable)} or more."
+        least = number(row.smallest_detectable)
+        sentence += f" This set shows {power_name(row.metric)} gains of {least} or more."
     return sentence
 
 

@@ -1,4 +1,4 @@
-"""A system is anything that answers; `SYSTEMS` is the table of those that a recipe can name.
+"""A system is anything that answers; `SYSTEMS_OF` has a table for each task of those that a recipe can name.
 
 To add one: write a builder `(Material) -> System`, give it a row here and a name in
 `metier.recipe.sections.SystemName`. Builders are imported when they are asked for, so that a majority
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-from metier.data.records import Choice, Input
+from metier.data.records import Input, Record
 from metier.errors import ArgumentError
 from metier.evaluation.results import Answer
 from metier.events import Observer
@@ -69,16 +69,32 @@ class System(Protocol):
         ...
 
 
+@runtime_checkable
+class TextScorer(Protocol):
+    """A system that can also say how probable a given answer, or a passage, is to it."""
+
+    def target_logprobs(self, records: Sequence[Record]) -> Sequence[tuple[float, int] | None]:
+        """Of each record the sum of log-probabilities of its text and its tokens, end of turn included.
+
+        None for a record that cannot be scored.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Material:
     """What a builder may use. It never holds the test set."""
 
-    train: Sequence[Choice]
-    validation: Sequence[Choice]
+    train: Sequence[Any]
+    """Records of the task's own kind, which the task's builders know."""
+    validation: Sequence[Any]
+    """The same."""
     labels: tuple[str, ...]
-    """Labels of train, in the order of tables."""
+    """Labels of train, in the order of tables; empty where answers are written."""
     section: EvaluationSection
     seed: int
+    task: str = "classification"
+    """The recipe's task: a row of `SYSTEMS_OF`."""
     observers: Sequence[Observer] = ()
     extras: Mapping[str, Any] = field(default_factory=dict)
     """What language-model systems need besides (loaded base, prompt and training sections), by name."""
@@ -93,24 +109,42 @@ SYSTEMS: Mapping[str, str] = {
     "zero_shot": "metier.evaluation.language_model:build_zero_shot",
     "few_shot": "metier.evaluation.language_model:build_few_shot",
 }
-"""Name in a recipe -> `module:function` of its builder."""
+"""Systems that choose a label: name in a recipe -> `module:function` of its builder."""
 
-UNTRAINED = frozenset({"majority", "zero_shot", "few_shot"})
+WRITTEN_SYSTEMS: Mapping[str, str] = {
+    "copy_input": "metier.evaluation.retrieval:build_copy_input",
+    "nearest_answer": "metier.evaluation.retrieval:build_nearest_answer",
+    "zero_shot": "metier.evaluation.writers:build_zero_shot",
+    "few_shot": "metier.evaluation.writers:build_few_shot",
+}
+"""Systems that write an answer."""
+
+READING_SYSTEMS: Mapping[str, str] = {"zero_shot": "metier.evaluation.readers:build_reading_zero_shot"}
+"""Systems that read on."""
+
+SYSTEMS_OF: Mapping[str, Mapping[str, str]] = {
+    "classification": SYSTEMS, "generation": WRITTEN_SYSTEMS, "chat": WRITTEN_SYSTEMS, "text": READING_SYSTEMS,
+}  # fmt: skip
+"""Task of a recipe -> the systems that answer it."""
+
+UNTRAINED = frozenset({"majority", "copy_input", "nearest_answer", "zero_shot", "few_shot"})
 """Systems that a user has without training anything."""
 
 
-def build_system(name: str, material: Material) -> System:
-    """Build the system that `SYSTEMS` calls `name`.
+def build_system(name: str, material: Material, task: str | None = None) -> System:
+    """Build the system that a recipe calls `name`.
 
     Args:
-        name: A row of `SYSTEMS`.
+        name: A row of the task's table in `SYSTEMS_OF`.
         material: What the builder may use.
+        task: The recipe's task. None: that of the material.
 
     Raises:
-        ArgumentError: There is no such system.
+        ArgumentError: There is no such system for this task.
     """
-    if name not in SYSTEMS:
-        raise ArgumentError("evaluation.systems", f"found {name!r}", f"one of {', '.join(SYSTEMS)}")
-    module, function = SYSTEMS[name].split(":")
+    table = SYSTEMS_OF[task or material.task]
+    if name not in table:
+        raise ArgumentError("evaluation.systems", f"found {name!r}", f"one of {', '.join(table)}")
+    module, function = table[name].split(":")
     builder = cast(Builder, getattr(import_module(module), function))
     return builder(material)

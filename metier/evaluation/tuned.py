@@ -1,4 +1,4 @@
-"""The tuned model as a system: in words or with a head, from memory after training or from disk."""
+"""The tuned model as a system: in labels, with a head, in written answers, or reading on; from memory or from disk."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ from metier.engine.forward import TreeRunner
 from metier.engine.trunk import TrunkCache
 from metier.evaluation.heads import TunedHead
 from metier.evaluation.language_model import LabelScorer
+from metier.evaluation.readers import Reader
 from metier.evaluation.scoring import Rule
+from metier.evaluation.systems import System
+from metier.evaluation.writers import Writer, decoding_of
 from metier.events import Observer
 from metier.model.adapt import AdaptedModel
+from metier.model.chat_encode import ChatEncoder
+from metier.model.chat_prompt import ChatPrompt
 from metier.model.encode import Encoder
 from metier.model.prompt import PromptFormat
+from metier.model.saved import Saved
+from metier.model.summary import ModelSummary
 
 METHODS = {
     "lora": "LoRA", "full": "all layers trained", "freeze": "upper layers trained", "head": "head on frozen features",
@@ -27,10 +34,31 @@ class HowAsked:
 
     encoder: Encoder
     """How text becomes tokens."""
-    prompt: PromptFormat
-    """The words of the prompt, and the labels."""
+    prompt: PromptFormat | ChatPrompt | None
+    """The words of the prompt; None of a model that only reads."""
     rule: Mapping[str, Any] | None
-    """The scoring rule as `Rule.to_plain` wrote it; None for a head."""
+    """The scoring rule as `Rule.to_plain` wrote it; None for a head, and for written answers."""
+    generation: Mapping[str, Any] | None = None
+    """How answers are written; None for labels."""
+    seed: int = 17
+    """Seed of sampling, where answers are sampled."""
+
+    @staticmethod
+    def of(saved: Saved) -> HowAsked:
+        """How a model that was read from disk is asked."""
+        encoder = Encoder(saved.model.base.tokenizer, saved.max_length, saved.too_long)
+        return HowAsked(encoder, saved.prompt, saved.rule, saved.generation)
+
+
+@dataclass(frozen=True, eq=False)
+class _Said:
+    """What results say about a tuned model, whatever it answers."""
+
+    kind: str
+    summary: ModelSummary
+    trained_on: str
+    settings: Mapping[str, Any]
+    observers: Sequence[Observer]
 
 
 def tuned_system(
@@ -41,7 +69,7 @@ def tuned_system(
     trunk: TrunkCache | None = None,
     observers: Sequence[Observer] = (),
     settings: Mapping[str, Any] | None = None,
-) -> LabelScorer | TunedHead:
+) -> System:
     """The system `tuned`.
 
     Args:
@@ -52,19 +80,42 @@ def tuned_system(
         observers: Told about progress.
         settings: What results say about it.
     """
-    summary = model.summary()
     kind = f"{model.base.name}, {METHODS[model.section.method]}"
-    about = dict(settings or {})
+    said = _Said(kind, model.summary(), trained_on, dict(settings or {}), observers)
     if model.head is not None:
         return TunedHead(
-            name="tuned", kind=kind, model=model, encoder=asked.encoder, parameters=summary.parameters,
-            bytes=summary.bytes,            trained_on=trained_on, settings=about, observers=observers,
+            name="tuned", kind=kind, model=model, encoder=asked.encoder, parameters=said.summary.parameters,
+            bytes=said.summary.bytes, trained_on=trained_on, settings=said.settings, observers=observers,
         )  # fmt: skip
-    assert asked.rule is not None
     runner = TreeRunner(model.network, trunk, observers, autocast=model.autocast)
-    about |= {"prompt_hash": asked.prompt.hash, "rule": asked.rule["name"]}
+    if isinstance(asked.prompt, PromptFormat):
+        return _scorer(runner, asked.prompt, asked, said)
+    if isinstance(asked.prompt, ChatPrompt):
+        return _writer(runner, asked.prompt, asked, said)
+    return Reader(
+        name="tuned", kind=kind, runner=runner, encoder=asked.encoder, parameters=said.summary.parameters,
+        bytes=said.summary.bytes, trained_on=trained_on, settings=said.settings, observers=observers,
+    )  # fmt: skip
+
+
+def _scorer(runner: TreeRunner, prompt: PromptFormat, asked: HowAsked, said: _Said) -> LabelScorer:
+    assert asked.rule is not None
+    about = {**said.settings, "prompt_hash": prompt.hash, "rule": asked.rule["name"]}
     return LabelScorer(
-        name="tuned", kind=kind, runner=runner, encoder=asked.encoder, prompt=asked.prompt,
-        rule=Rule.from_plain(asked.rule),
-        parameters=summary.parameters, bytes=summary.bytes, trained_on=trained_on, settings=about, observers=observers,
+        name="tuned", kind=said.kind, runner=runner, encoder=asked.encoder, prompt=prompt,
+        rule=Rule.from_plain(asked.rule), parameters=said.summary.parameters, bytes=said.summary.bytes,
+        trained_on=said.trained_on, settings=about, observers=said.observers,
+    )  # fmt: skip
+
+
+def _writer(runner: TreeRunner, prompt: ChatPrompt, asked: HowAsked, said: _Said) -> Writer:
+    assert asked.generation is not None
+    encoder = ChatEncoder(asked.encoder)
+    about = {
+        **said.settings, "prompt_hash": prompt.hash, "max_new_tokens": asked.generation["max_new_tokens"],
+    }  # fmt: skip
+    return Writer(
+        name="tuned", kind=said.kind, runner=runner, encoder=encoder, prompt=prompt,
+        decoding=decoding_of(asked.generation, encoder, seed=asked.seed), parameters=said.summary.parameters,
+        bytes=said.summary.bytes, trained_on=said.trained_on, settings=about, observers=said.observers,
     )  # fmt: skip

@@ -1,4 +1,7 @@
-"""Compute every reported number of an evaluation folder again from its items, and list what differs."""
+"""Compute every reported number of an evaluation folder again from its items, and list what differs.
+
+Of written answers the counts of each item are made again too, from its two texts.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,17 @@ from typing import Any
 from metier.errors import MetierError
 from metier.evaluation.compare import compare
 from metier.evaluation.evaluate import recompute
-from metier.evaluation.files import COMPARISON, RESULTS, read_comparison, read_evaluations, read_overfitting
+from metier.evaluation.files import COMPARISON, RESULTS, items_path, read_comparison, read_evaluations, read_overfitting
+from metier.evaluation.measures import MEASURES
 from metier.evaluation.overfitting import judge_overfitting
 from metier.evaluation.results import Comparison, Evaluation, evaluations_of
+from metier.evaluation.text_estimates import same_counts
 from metier.recipe.sections import EvaluationSection, GatesSection
 from metier.store.values import to_plain
 
 TOLERANCE = 1e-9
+FROM_ELSEWHERE = frozenset({"copy_rate", "loss", "bits_per_byte"})
+"""Metrics whose counts need the input or the model, which item rows do not hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +66,7 @@ def verify_set(folder: Path) -> tuple[Mismatch, ...]:
     evaluations = read_evaluations(folder)
     found: list[Mismatch] = []
     for evaluation in evaluations:
+        found += _recount(f"{folder.name}/{items_path(folder, evaluation.system).name}", evaluation)
         where = f"{folder.name}/{RESULTS}: {evaluation.system}"
         found += _differences(where, _numbers(evaluation), _numbers(recompute(evaluation)))
     if (folder / COMPARISON).exists():
@@ -68,9 +76,22 @@ def verify_set(folder: Path) -> tuple[Mismatch, ...]:
     return tuple(found)
 
 
+def _recount(where: str, evaluation: Evaluation) -> Iterator[Mismatch]:
+    """What written answers add to each metric, counted again from the texts of the items.
+
+    Inputs and probabilities are not among them: what is counted from those (`FROM_ELSEWHERE`) stays as it is.
+    """
+    again = MEASURES[evaluation.task].recount(evaluation.items)
+    for place, (item, counts) in enumerate(zip(evaluation.items, again, strict=True), start=1):
+        for name in {**counts, **item.counts}:
+            if name not in FROM_ELSEWHERE and not same_counts(item.counts, counts, name):
+                reported, recomputed = item.counts.get(name), counts.get(name)
+                yield Mismatch(where=f"{where} row {place}: {name}", reported=str(reported), recomputed=str(recomputed))
+
+
 def _numbers(evaluation: Evaluation) -> Mapping[str, Any]:
     """What an evaluation reports about its items."""
-    names = ("n", "metrics", "clean_metrics", "per_class", "confusion")
+    names = ("n", "metrics", "clean_metrics", "per_class", "per_field", "confusion")
     return {name: to_plain(getattr(evaluation, name)) for name in names}
 
 

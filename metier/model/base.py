@@ -168,6 +168,19 @@ def weights_fingerprint(section: ModelSection, observers: Sequence[Observer] = (
     return _resolve(section, observers).weights_sha256
 
 
+def model_kind(section: ModelSection, observers: Sequence[Observer] = ()) -> Kind:
+    """Whether a recipe's model section leads to a decoder or an encoder, without loading weights.
+
+    Args:
+        section: As `load_base_model` takes it.
+        observers: Told about downloads and conversions.
+
+    Raises:
+        ModelError: No such model.
+    """
+    return _load_config(_resolve(section, observers).folder)[1]
+
+
 def _resolve(section: ModelSection, observers: Sequence[Observer]) -> _Place:
     name = section.name
     path = Path(name).expanduser()

@@ -18,6 +18,7 @@ from metier.errors import ModelError
 from metier.events import Observer
 from metier.model.adapt import AdaptedModel
 from metier.model.base import BaseModel, load_base_model
+from metier.model.chat_prompt import ChatPrompt, chat_prompt_from_plain
 from metier.model.packaged import PACKAGED
 from metier.model.plan import LearningPlan
 from metier.model.prompt import PromptFormat, prompt_from_plain
@@ -38,7 +39,8 @@ class Saved:
     """A model read back: everything that answering needs."""
 
     model: AdaptedModel
-    prompt: PromptFormat
+    prompt: PromptFormat | ChatPrompt | None
+    """How it is asked; None for a model that reads on (task `text`)."""
     max_length: int
     too_long: str
     rule: Mapping[str, Any] | None
@@ -47,28 +49,36 @@ class Saved:
     """Training records that it saw."""
     trunk_layers: int
     """Lower blocks that never changed."""
+    generation: Mapping[str, Any] | None = None
+    """How answers are written, `max_new_tokens` set; None where it writes none."""
+    task: str = "classification"
+    """What kind of answer it was trained for."""
 
 
 def save_model(
     model: AdaptedModel,
     folder: Path,
     *,
-    prompt: PromptFormat,
+    prompt: PromptFormat | ChatPrompt | None,
     max_length: int,
     too_long: str,
     rule: Mapping[str, Any] | None,
     examples: int,
+    generation: Mapping[str, Any] | None = None,
+    task: str = "classification",
 ) -> None:
     """Write a model so that `load_model` and, without metier, peft and transformers can read it.
 
     Args:
         model: The trained model.
         folder: Appears whole or not at all.
-        prompt: How it is asked.
+        prompt: How it is asked; None for a model that reads on.
         max_length: Longest prompt and answer in tokens.
         too_long: Policy for longer ones.
         rule: Scoring rule as plain values; None for a head.
         examples: Training records that it saw.
+        generation: Settings of the recipe's section `generation`, `max_new_tokens` set; None where it writes none.
+        task: What kind of answer it was trained for.
     """
     with whole_folder(folder) as draft:
         with quiet_transformers():
@@ -77,7 +87,8 @@ def save_model(
                 for config in model.peft.peft_config.values():
                     config.base_model_name_or_path = public_name(model.base.name)
                     config.revision = model.base.revision
-                model.peft.save_pretrained(str(draft), safe_serialization=True)
+                # "auto" would ask the hub whether the vocabulary changed.
+                model.peft.save_pretrained(str(draft), safe_serialization=True, save_embedding_layers=False)
             elif model.plan.weights:
                 model.network.save_pretrained(str(draft), safe_serialization=True)
             model.base.tokenizer.save_pretrained(str(draft))
@@ -86,7 +97,7 @@ def save_model(
         if model.head is not None:
             tensors = {name: p.detach().cpu().contiguous() for name, p in model.head.state_dict().items()}
             write_bytes(draft / HEAD, save(tensors))
-        write_json(draft / PROMPT, to_plain(prompt), format="prompt")
+        write_json(draft / PROMPT, _plain_prompt(prompt), format="prompt")
         write_json(draft / SUMMARY, to_plain(model.summary()), format="model")
         about = {
             "files": {path.name: file_sha256(path) for path in sorted(draft.glob("*.safetensors"))},
@@ -101,6 +112,8 @@ def save_model(
             "rule": dict(rule) if rule is not None else None,
             "examples": examples,
             "trunk_layers": model.plan.trunk_layers,
+            "generation": dict(generation) if generation is not None else None,
+            "task": task,
         }
         write_json(draft / ABOUT, about, format="saved_model")
 
@@ -136,16 +149,33 @@ def load_model(folder: Path, hardware: Hardware, observers: Sequence[Observer] =
     model = AdaptedModel(base, section, plan, head, tuple(about["labels"]), autocast and full)
     if section.method == "lora":
         model.peft = _load_adapter(folder, base)
-    prompt = prompt_from_plain(read_json(folder / PROMPT, format="prompt"))
     return Saved(
         model,
-        prompt,
+        _read_prompt(folder / PROMPT),
         int(about["max_length"]),
         str(about["too_long"]),
         about["rule"],
         int(about["examples"]),
         int(about["trunk_layers"]),
+        about.get("generation"),
+        str(about.get("task", "classification")),
     )
+
+
+def _plain_prompt(prompt: PromptFormat | ChatPrompt | None) -> dict[str, Any]:
+    kind = "none" if prompt is None else "chat" if isinstance(prompt, ChatPrompt) else "labels"
+    return {"kind": kind, **(to_plain(prompt) if prompt is not None else {})}
+
+
+def _read_prompt(path: Path) -> PromptFormat | ChatPrompt | None:
+    """The prompt in a file; one without a kind was written before there were several."""
+    plain = read_json(path, format="prompt")
+    kind = plain.get("kind", "labels")
+    if kind == "none":
+        return None
+    if kind not in ("labels", "chat"):
+        raise ModelError(str(path), f"holds a prompt of kind {kind!r}", "labels, chat or none")
+    return chat_prompt_from_plain(plain) if kind == "chat" else prompt_from_plain(plain)
 
 
 def _check_files(folder: Path, checksums: Mapping[str, str]) -> None:

@@ -117,21 +117,36 @@ class Counter:
             section: Batch size and micro-batch budget.
             examples: Examples drawn in the whole training.
         """
+        if self.asking.prompt is not None:
+            return count_training([(sequence,) for sequence in self.sequences], section, examples)
         batch = section.per_device_train_batch_size * section.gradient_accumulation_steps
-        computed = logical = targets = 0
+        computed = logical = 0
         for start in range(0, len(self.sequences), batch):
-            some = self.sequences[start : start + batch]
-            if self.asking.prompt is None:
-                computed += sum(
-                    part.ids.numel() for part in padded_batches([s.ids for s in some], section.tokens_per_microbatch)
-                )
-            else:
-                computed += distinct_tokens(some, section.tokens_per_microbatch)
-            logical += sum(len(sequence.inputs) for sequence in some)
-            targets += sum(int(sequence.targets.sum()) for sequence in some)
-        length = logical / len(self.sequences)
-        one = Tokens(computed=computed, logical=logical, targets=targets, length=length)
+            some = [sequence.ids for sequence in self.sequences[start : start + batch]]
+            computed += sum(part.ids.numel() for part in padded_batches(some, section.tokens_per_microbatch))
+            logical += sum(len(sequence.inputs) for sequence in self.sequences[start : start + batch])
+        one = Tokens(computed=computed, logical=logical, length=logical / len(self.sequences))
         return one.times(examples / len(self.sequences))
+
+
+def count_training(sample: Sequence[Sequence[TokenSequence]], section: TrainingSection, examples: float) -> Tokens:
+    """Forward and backward over all examples drawn, as token trees of the sample's batches share.
+
+    Args:
+        sample: Sequences of some examples, in the order in which training meets them.
+        section: Batch size and micro-batch budget.
+        examples: Examples drawn in the whole training.
+    """
+    batch = section.per_device_train_batch_size * section.gradient_accumulation_steps
+    computed = logical = targets = count = 0
+    for start in range(0, len(sample), batch):
+        some = [sequence for example in sample[start : start + batch] for sequence in example]
+        computed += distinct_tokens(some, section.tokens_per_microbatch)
+        logical += sum(len(sequence.inputs) for sequence in some)
+        targets += sum(int(sequence.targets.sum()) for sequence in some)
+        count += len(some)
+    one = Tokens(computed=computed, logical=logical, targets=targets, length=logical / count)
+    return one.times(examples / len(sample))
 
 
 def distinct_tokens(sequences: Sequence[TokenSequence], budget: int) -> int:

@@ -1,10 +1,4 @@
-"""Memory and time of a run before it runs: counted tokens times operations, over a speed measured here.
-
-The formulas are those of a forward pass (two operations a weight and token) and a backward pass (as
-many again for what only passes a gradient on, twice as many for weights that learn). Real passes also
-normalise, attend and copy: `SHARE` is the part of the products' speed that is left, and `FACTOR` says
-how far off the result may be.
-"""
+"""Memory and time of a run that learns to choose among labels: counted tokens times operations, over a speed."""
 
 from __future__ import annotations
 
@@ -12,52 +6,46 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from metier.engine.forward import NORMALISED_TOGETHER
-from metier.model.plan import LearningPlan
+from metier.planning.cost import (
+    FACTOR,
+    LOGIT_BYTES,
+    PROGRAM_BYTES,
+    REPORT_SECONDS,
+    Learner,
+    Seconds,
+    assumptions,
+    disk_bytes,
+    fixed_stage,
+    learning_bytes,
+    loading_stage,
+    pass_stage,
+)
 from metier.planning.count import Counter, Tokens
 from metier.planning.results import MemoryEstimate, Plan, StageEstimate
-from metier.planning.speed import Shape
 from metier.recipe.sections import Recipe
-from metier.training.sampler import Sampler
 
-SHARE = 0.4
-FACTOR = 2.5
-PROGRAM_BYTES = 800_000_000
-"""Python, torch, transformers and scikit-learn themselves."""
-ADAM_BYTES = 12
-"""A gradient and two moments in float32."""
-LOGIT_BYTES = 12
-"""A logit in float32 and what normalising it takes."""
 SHOT_TOKENS = 60
 """An example in the prompt, with its answer and the turns around it, where few-shot takes short ones."""
-REPORT_SECONDS = 3.0
 ONLY_IN_LANGUAGE_MODELS = frozenset({"zero_shot", "few_shot"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
-    """One model that a run computes with, and how."""
+class Subject(Learner):
+    """One model that answers with labels, and how a run asks it."""
 
-    name: str
-    recipe: Recipe
     counter: Counter
-    shape: Shape
-    flops_per_second: float
     lengths: Mapping[str, Sequence[int]]
     """Tokens of every record, by split."""
-    plan: LearningPlan | None = None
-    """What learns; None for a model of a baseline."""
-    trainable: int = 0
+
+    @property
+    def examples(self) -> int:
+        """Training records."""
+        return len(self.lengths["train"])
 
     @property
     def in_words(self) -> bool:
         """Whether it answers in words."""
         return self.counter.asking.prompt is not None
-
-    @property
-    def depth(self) -> int:
-        """Lower blocks that are computed once and stored."""
-        depth = self.plan.trunk_layers if self.plan else 0
-        return depth if 0 < depth < self.shape.layers else 0
 
     @property
     def sample(self) -> int:
@@ -68,27 +56,6 @@ class Subject:
     def solved(self) -> bool:
         """Whether only a head learns, which is solved and not trained step by step."""
         return self.recipe.adaptation.method == "head" and not self.in_words
-
-    def sampler(self) -> Sampler:
-        """The optimiser steps of its training."""
-        return Sampler.of(self.recipe.training, len(self.lengths["train"]), self.recipe.seed)
-
-    def validations(self) -> int:
-        """How often it is validated during training, at most."""
-        sampler = self.sampler()
-        every = self.recipe.training.eval_steps or sampler.steps_per_epoch
-        return max(1, -(-sampler.steps // every))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seconds:
-    """What was measured on the way, in seconds."""
-
-    data: float
-    loading: float
-    """All base models, once."""
-    tfidf: float
-    """The n-gram baseline, fitted once on all training records."""
 
 
 def plan_run(
@@ -107,17 +74,16 @@ def plan_run(
         seconds: What was measured.
         available: Free bytes of memory; None where they are not known.
     """
-    fixed = [_fixed("data", "reading and preparing", seconds.data)]
+    fixed = [fixed_stage("data", "reading and preparing", seconds.data)]
     if "tfidf" in recipe.evaluation.systems:
-        fixed.append(_fixed("baselines", "tfidf, fitted for validation and for test", 2 * seconds.tfidf))
-    loading = seconds.loading * (2 + len(candidates)) / max(1, len(candidates))
+        fixed.append(fixed_stage("baselines", "tfidf, fitted for validation and for test", 2 * seconds.tfidf))
     stages = [
         *fixed,
-        _fixed("baselines", "loading the models", loading),
+        loading_stage(seconds, len(candidates)),
         *_baselines(recipe, baselines),
         *(stage for candidate in candidates for stage in _attempt(candidate, baselines.get("probe"))),
         *_test(recipe, candidates, baselines),
-        _fixed("report", "page, card and figures", REPORT_SECONDS),
+        fixed_stage("report", "page, card and figures", REPORT_SECONDS),
     ]
     memory = _memory(candidates, baselines)
     return Plan(
@@ -128,9 +94,9 @@ def plan_run(
         memory_bytes=memory.total,
         memory_available=available,
         cache_bytes=_cache(candidates, baselines),
-        disk_bytes=_disk(candidates),
+        disk_bytes=disk_bytes(candidates),
         flops_per_second=candidates[0].flops_per_second,
-        assumptions=_assumptions(candidates),
+        assumptions=assumptions(candidates),
     )
 
 
@@ -141,18 +107,18 @@ def _baselines(recipe: Recipe, models: Mapping[str, Subject]) -> Iterator[StageE
         some = subject.lengths["validation"][: evaluation.selection_examples]
         if name == "probe":
             every = [*subject.lengths["train"], *subject.lengths["validation"]]
-            yield _stage(subject, "baselines", "probe: features", subject.counter.texts(every))
+            yield pass_stage(subject, "baselines", "probe: features", subject.counter.texts(every))
         elif name == "zero_shot":
             listed = subject.recipe.prompt.list_labels
             tried = 2 if listed is None else 1
             start = subject.counter.label_tokens[1] if listed is not False else 0
             tokens = subject.counter.labels(some, longer_start=start).times(tried)
-            yield _stage(subject, "baselines", f"zero_shot: {_prompts(tried)} on validation", tokens)
+            yield pass_stage(subject, "baselines", f"zero_shot: {_prompts(tried)} on validation", tokens)
         else:
             ways = 2 if subject.recipe.prompt.list_labels is None else 1
             tried = len(evaluation.few_shot.k) * evaluation.few_shot.seeds * ways
             tokens = subject.counter.labels(some, longer_start=_shots(recipe)).times(tried)
-            yield _stage(subject, "baselines", f"few_shot: {_prompts(tried)} on validation", tokens)
+            yield pass_stage(subject, "baselines", f"few_shot: {_prompts(tried)} on validation", tokens)
 
 
 def _attempt(subject: Subject, probe: Subject | None) -> Iterator[StageEstimate]:
@@ -164,25 +130,22 @@ def _attempt(subject: Subject, probe: Subject | None) -> Iterator[StageEstimate]
     sample, top = lengths["validation"][: subject.sample], subject.shape.layers - subject.depth
     if not subject.in_words and not (probe is not None and _same_model(subject, probe)):
         tokens = counter.texts([*lengths["train"], *sample])
-        yield _stage(subject, stage, "features, computed once", tokens)
+        yield pass_stage(subject, stage, "features, computed once", tokens)
     if subject.depth:
         what = f"lower {subject.depth} blocks, computed once"
-        yield _stage(subject, stage, what, counter.trunk(lengths["train"], labels=False), forward=subject.depth)
+        yield pass_stage(subject, stage, what, counter.trunk(lengths["train"], labels=False), forward=subject.depth)
         if subject.in_words:
             tokens = counter.trunk(lengths["validation"], labels=True)
-            yield _stage(subject, stage, f"{what}, for validation", tokens, forward=subject.depth)
+            yield pass_stage(subject, stage, f"{what}, for validation", tokens, forward=subject.depth)
     if not subject.solved:
-        sampler = subject.sampler()
-        tokens = counter.training(subject.recipe.training, sampler.stream)
-        learns = 2 if subject.plan is not None and subject.plan.weights else 1
-        what = f"training, at most {sampler.steps:,} steps"
-        yield _stage(subject, stage, what, tokens, forward=top, backward=top * learns)
+        tokens = counter.training(subject.recipe.training, subject.sampler().stream)
+        yield subject.training_stage(stage, tokens)
         validations = subject.validations()
         passes = f"{validations} validation{'s' * (validations > 1)} during training"
         forward = top if subject.in_words else subject.shape.layers
-        yield _stage(subject, stage, passes, _answering(subject, sample).times(validations), forward=forward)
+        yield pass_stage(subject, stage, passes, _answering(subject, sample).times(validations), forward=forward)
     forward = top if subject.in_words else subject.shape.layers
-    yield _stage(
+    yield pass_stage(
         subject, stage, "the whole validation split", _answering(subject, lengths["validation"]), forward=forward
     )
 
@@ -193,12 +156,12 @@ def _test(recipe: Recipe, candidates: Sequence[Subject], models: Mapping[str, Su
         test = subject.lengths["test"]
         start = {"few_shot": _shots(recipe)}.get(name, 0)
         tokens = subject.counter.texts(test) if name == "probe" else subject.counter.labels(test, longer_start=start)
-        yield _stage(subject, "test", name, tokens)
+        yield pass_stage(subject, "test", name, tokens)
     stages = []
     for subject in candidates:
         some = subject.lengths["train"][: recipe.evaluation.train_examples]
         tokens = _answering(subject, [*subject.lengths["test"], *some])
-        stages.append(_stage(subject, "test", "tuned, on test and a sample of train", tokens))
+        stages.append(pass_stage(subject, "test", "tuned, on test and a sample of train", tokens))
     yield max(stages, key=lambda stage: stage.seconds)
 
 
@@ -210,25 +173,6 @@ def _answering(subject: Subject, lengths: Sequence[int]) -> Tokens:
     return subject.counter.labels(lengths) if subject.in_words else subject.counter.texts(lengths)
 
 
-def _stage(
-    subject: Subject, stage: str, what: str, tokens: Tokens, *, forward: int | None = None, backward: int = 0
-) -> StageEstimate:
-    """Operations and seconds of one pass; `backward` counts blocks, twice those whose weights learn."""
-    shape = subject.shape
-    blocks = (shape.layers if forward is None else forward) + backward
-    flops = tokens.computed * blocks * shape.block_flops(tokens.length)
-    flops += tokens.targets * 2.0 * shape.vocabulary * shape.hidden * (2 if backward else 1)
-    seconds = flops / (subject.flops_per_second * SHARE)
-    return StageEstimate(
-        stage=stage, what=what, tokens=round(tokens.computed), logical_tokens=round(tokens.logical), flops=flops,
-        seconds=seconds,
-    )  # fmt: skip
-
-
-def _fixed(stage: str, what: str, seconds: float) -> StageEstimate:
-    return StageEstimate(stage=stage, what=what, tokens=0, logical_tokens=0, flops=0.0, seconds=seconds)
-
-
 def _memory(candidates: Sequence[Subject], baselines: Mapping[str, Subject]) -> MemoryEstimate:
     """The dearest candidate's training, while the base models that others need are loaded."""
     every = [*candidates, *baselines.values()]
@@ -237,7 +181,7 @@ def _memory(candidates: Sequence[Subject], baselines: Mapping[str, Subject]) -> 
     return MemoryEstimate(
         program=PROGRAM_BYTES,
         weights=sum(loaded.values()) + promoted,
-        learning=max(subject.trainable * (ADAM_BYTES + 4) for subject in candidates),
+        learning=max(learning_bytes(subject) for subject in candidates),
         activations=max(_activations(subject) for subject in candidates),
         logits=max((_logits(subject) for subject in every), default=0),
         trunk=max(_boundary_bytes(subject) for subject in candidates),
@@ -288,27 +232,6 @@ def _cache(candidates: Sequence[Subject], baselines: Mapping[str, Subject]) -> i
     }
     features = sum(sum(map(len, each.lengths.values())) * each.shape.hidden * 4 for each in reads.values())
     return features + sum(_boundary_bytes(subject) for subject in candidates)
-
-
-def _disk(candidates: Sequence[Subject]) -> int:
-    """Checkpoints (weights that learn and the optimiser's two moments), and the model saved once."""
-    total = 0
-    for subject in candidates:
-        kept = 0 if subject.solved else subject.recipe.training.save_total_limit + 1
-        saves_all = subject.plan is not None and bool(subject.plan.weights)
-        total += subject.trainable * 12 * kept
-        total += subject.shape.parameters * 4 if saves_all else subject.trainable * 4
-    return total
-
-
-def _assumptions(candidates: Sequence[Subject]) -> tuple[str, ...]:
-    said = ["nothing is in the cache yet; what is, is not computed again"]
-    if any(
-        not subject.solved and subject.recipe.training.early_stopping_patience is not None for subject in candidates
-    ):
-        said.append("training is not stopped early")
-    said.append("the machine stays as busy as it is now")
-    return tuple(said)
 
 
 def _shots(recipe: Recipe) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from metier.data.card import SourceFile
 from metier.data.prepared import PreparedData
-from metier.planning.results import DataFindings, RejectedRows, RowPlace, SplitFindings
+from metier.data.records import Choice, Conversation, Passage, Preference, Record
+from metier.planning.results import DataFindings, RejectedRows, RowPlace, SplitFindings, TextFacts
 from metier.store.files import read_json_lines
 from metier.store.run_folder import DataFolder, RunFolder
 
@@ -38,6 +40,33 @@ def find_in_data(data: PreparedData, prepared: Path, run: RunFolder) -> DataFind
         rejected_file=str(run.rejected),
         changed=card.changed,
         notices=card.notices,
+        shape=card.shape,
+        answer_column=card.answer_column,
+        texts=find_in_texts([*data.train.records(), *data.validation.records()]) if not card.labels else None,
+    )
+
+
+def find_in_texts(records: Sequence[Record]) -> TextFacts | None:
+    """What conversations, passages or preferences are like; None for choices.
+
+    Args:
+        records: Of train and validation, all of one kind.
+    """
+    if any(isinstance(record, Choice) for record in records):
+        return None
+    talks = [record.messages for record in records if isinstance(record, Conversation | Preference)]
+    turns = [sum(turn.role != "system" for turn in messages) for messages in talks]
+    said = [record.text if isinstance(record, Passage) else record.gold for record in records]
+    offered = sum(record.tools is not None for record in records if isinstance(record, Conversation))
+    return TextFacts(
+        records=len(records),
+        turns=(round(statistics.median(turns)), max(turns)) if turns else None,
+        with_system=sum(any(turn.role == "system" for turn in messages) for messages in talks),
+        with_tools=offered,
+        with_calls=sum(any("tool_calls" in turn.more for turn in messages) for messages in talks),
+        not_learned=sum(turn.role == "assistant" and not turn.learned for messages in talks for turn in messages),
+        characters=(round(statistics.median(map(len, said))), max(map(len, said))) if said else (0, 0),
+        distinct=len(set(said)),
     )
 
 
@@ -50,7 +79,7 @@ def _split(data: PreparedData, name: str) -> SplitFindings:
     card = data.card.splits[name]
     sealed = name == "test"  # what is in it is nobody's business before it is opened
     return SplitFindings(
-        name=name, rows=card.rows, labels=None if sealed else len(card.label_counts),
+        name=name, rows=card.rows, labels=None if sealed or not data.labels else len(card.label_counts),
         groups=None if sealed else card.groups, official=card.official,
     )  # fmt: skip
 

@@ -44,9 +44,31 @@ class SplitFindings:
     name: str
     rows: int
     labels: int | None
+    """None of the test set and of tasks without labels."""
     groups: int | None
     official: bool
     """Whether it is a file of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFacts:
+    """What the conversations, passages or preferences of train and validation are like; the test set stays sealed."""
+
+    records: int
+    turns: tuple[int, int] | None
+    """Median and most turns of a record, system prompts aside; None for passages."""
+    with_system: int
+    """Records that bring their own system prompt."""
+    with_tools: int
+    """Records that offer tools."""
+    with_calls: int
+    """Records in which tools are called."""
+    not_learned: int
+    """Turns of the assistant that the data keeps out of training (`weight: 0`)."""
+    characters: tuple[int, int]
+    """Median and most characters of an answer, or of a passage."""
+    distinct: int
+    """Distinct answers or passages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +89,11 @@ class DataFindings:
     """Where a run writes all of them, with their content."""
     changed: Mapping[str, int]
     notices: tuple[str, ...]
+    shape: str = "columns"
+    """How rows hold their records: `columns`, `messages`, …"""
+    answer_column: str | None = None
+    texts: TextFacts | None = None
+    """None for classification."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +121,28 @@ class TokenView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShownPiece:
+    """A stretch of what the model reads, all of it learned or none."""
+
+    text: str | None
+    """None where the recipe keeps texts out of reports."""
+    learned: bool
+    tokens: int
+    end: bool = False
+    """Whether its last token, and no other, ends a turn or a text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PieceView:
+    """One training record as the model reads it, or the part of it that is read at once."""
+
+    place: RowPlace
+    about: str
+    """Which part of the record it is (`messages 2 and 4 are learned`, `window 1 of 3`); empty: all of it."""
+    pieces: tuple[ShownPiece, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Lengths:
     """How long the texts of one split are for one candidate, in tokens of its model."""
 
@@ -106,6 +155,8 @@ class Lengths:
     """Records whose text is longer than the limit allows."""
     cut_first: tuple[RowPlace, ...]
     """The first ten of them."""
+    counted: int | None = None
+    """Records whose tokens were counted, where they are a sample; median, longest and cut are of these."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +174,47 @@ class Learning:
     """Optimiser steps at most; 0 where the head is solved in closed form."""
     validations: int
     learning_rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongAnswer:
+    """One of the longest answers, in tokens."""
+
+    place: RowPlace
+    tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedTokens:
+    """What is learned of all training records, counted in tokens: conversations or passages."""
+
+    records: int
+    """Training records."""
+    encoded: int
+    """Those that were turned into tokens; when fewer than all, token counts are estimates from them."""
+    used: int
+    """Records of which something is learned."""
+    sequences: int
+    """Answers, or windows of passages, that are learned."""
+    learned: int
+    """Tokens that are learned."""
+    read: int
+    """Tokens that are only read; what the turns of one record share counts once."""
+    ends: int
+    """Sequences of `looked_at` whose end is learned."""
+    looked_at: int
+    end_token: str
+    """Name and number of the token that ends an answer or a passage."""
+    left_out: tuple[RejectedRows, ...]
+    """Records of which nothing can be learned, by reason."""
+    longest: tuple[LongAnswer, ...] = ()
+    """The longest answers; empty for passages."""
+    max_new_tokens: int | None = None
+    """Longest answer that will be written; None for passages."""
+    max_new_tokens_given: bool = False
+    """Whether the recipe says so; otherwise it follows from the training answers."""
+    longer_answers: int = 0
+    """Training answers longer than that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +236,12 @@ class CandidateFindings:
     """What is trained, as a sentence; for an answer in words, that end of turn is."""
     lengths: tuple[Lengths, ...]
     faults: tuple[str, ...]
+    learned: LearnedTokens | None = None
+    """None for classification, where a label is what is learned."""
+    pieces: tuple[PieceView, ...] = ()
+    """A few training records in pieces, where answers are written or passages read; `views` is empty then."""
+    notices: tuple[str, ...] = ()
+    """What the model's template does to the records, as sentences."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,11 +269,14 @@ class MemoryEstimate:
     activations: int
     logits: int
     trunk: int
+    keys_values: int = 0
+    """What attention keeps of answers while they are written."""
 
     @property
     def total(self) -> int:
-        """All of it."""
-        return self.program + self.weights + self.learning + self.activations + self.logits + self.trunk
+        """All of it. Nothing is written while a micro-batch is trained: the larger of the two counts."""
+        busy = max(self.activations + self.logits, self.keys_values)
+        return self.program + self.weights + self.learning + self.trunk + busy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +316,8 @@ class CheckReport:
     hardware_reason: str
     data: DataFindings
     candidates: tuple[CandidateFindings, ...]
-    plan: Plan
+    plan: Plan | None
+    """None where nothing is trained yet."""
     paying: PayingJudgement | None
     """None where it was not asked for or could not be judged."""
     paying_reason: str | None

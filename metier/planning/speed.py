@@ -34,6 +34,8 @@ class Shape:
     parameters: int
     number_bytes: int
     """Bytes of one number in the run's type."""
+    attention_cells: int = 0
+    """Numbers that attention keeps of one token in one block while an answer is written."""
 
     @staticmethod
     def of(network: PreTrainedModel, *, vocabulary: int, number_bytes: int) -> Shape:
@@ -55,6 +57,7 @@ class Shape:
             weight_bytes=sum(p.numel() * p.element_size() for p in network.parameters()),
             parameters=sum(p.numel() for p in network.parameters()),
             number_bytes=number_bytes,
+            attention_cells=_attention_cells(network),
         )
 
     def block_flops(self, length: float) -> float:
@@ -62,16 +65,17 @@ class Shape:
         return 2.0 * self.block_weights + 2.0 * length * self.hidden
 
 
-def measure_speed(network: PreTrainedModel, dtype: torch.dtype) -> float:
+def measure_speed(network: PreTrainedModel, dtype: torch.dtype, *, rows: int = ROWS) -> float:
     """Operations in a second in the matrix products of one block of `network`.
 
     Args:
         network: The model; nothing in it is changed.
         dtype: The type in which the run multiplies.
+        rows: Tokens of one product: few while answers are written, one for each of them.
     """
     weights = [weight.detach().to(dtype) for weight in _products(nn.ModuleList([blocks_of(network).modules[0]]))]
-    inputs = [torch.ones(ROWS, weight.shape[0], dtype=dtype, device=weight.device) for weight in weights]
-    flops = sum(2.0 * ROWS * weight.numel() for weight in weights)
+    inputs = [torch.ones(rows, weight.shape[0], dtype=dtype, device=weight.device) for weight in weights]
+    flops = sum(2.0 * rows * weight.numel() for weight in weights)
     with torch.no_grad():
         _multiply(inputs, weights)
         times: list[float] = []
@@ -80,6 +84,17 @@ def measure_speed(network: PreTrainedModel, dtype: torch.dtype) -> float:
             _multiply(inputs, weights)
             times.append(time.perf_counter() - started)
     return flops / statistics.median(times)  # one hiccup of a busy machine is not its speed
+
+
+def _attention_cells(network: PreTrainedModel) -> int:
+    """Keys and values of one token in one block, as far as the configuration says how many heads share them."""
+    config = network.config.get_text_config()
+    heads = int(getattr(config, "num_attention_heads", 0) or 0)
+    if not heads:
+        return 0
+    shared = int(getattr(config, "num_key_value_heads", None) or heads)
+    size = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
+    return 2 * shared * size
 
 
 def _multiply(inputs: list[Tensor], weights: list[Tensor]) -> None:

@@ -159,7 +159,7 @@ def _extra_tokens(asking: Asking) -> int:
 def _view(asking: Asking, record: Choice, with_text: bool) -> TokenView:
     sequence = asking.sequence(record)
     tokenizer, last = asking.encoder.tokenizer, len(sequence.ids) - 1
-    texts = _token_texts([int(token) for token in sequence.ids], lambda ids: str(tokenizer.decode(ids)))
+    texts = token_texts([int(token) for token in sequence.ids], lambda ids: str(tokenizer.decode(ids)))
     tokens = tuple(
         ShownToken(
             id=int(token),
@@ -177,7 +177,7 @@ def _view(asking: Asking, record: Choice, with_text: bool) -> TokenView:
     )
 
 
-def _token_texts(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> list[str]:
+def token_texts(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> list[str]:
     """Each token's text. Where several tokens make up one character, the first has it and the others are empty."""
     texts: list[str] = []
     while len(texts) < len(ids):

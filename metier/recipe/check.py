@@ -14,9 +14,11 @@ from pathlib import Path
 from string import Formatter
 
 from metier.recipe.candidates import resolve_candidates
-from metier.recipe.faults import NOT_YET, Fault
+from metier.recipe.faults import Fault
 from metier.recipe.methods import OPTIONS_READ, options_without_effect
 from metier.recipe.sections import Recipe
+from metier.recipe.task_rules import shared_rules, way_rules
+from metier.recipe.tasks import LOWER_IS_BETTER, METRICS_OF, SYSTEMS_OF, WITHOUT_PROBABILITIES
 
 _TOP = re.compile(r"^top +([0-9]+)$")
 
@@ -52,11 +54,6 @@ def layers_wanted(layers: str) -> int | None:
     if not match or int(match[1]) < 1:
         raise ValueError(layers)
     return int(match[1])
-
-
-def _task(recipe: Recipe) -> Iterator[Fault]:
-    if recipe.task != "classification":
-        yield Fault(("task",), f"is '{recipe.task}', a task that {NOT_YET}", "classification")
 
 
 def _files(recipe: Recipe) -> Iterator[Fault]:
@@ -119,6 +116,34 @@ def _evaluation(recipe: Recipe) -> Iterator[Fault]:
         fix = "Leave `few_shot` out of `evaluation.systems` to go without it."
         yield Fault(("evaluation", "few_shot", "k"), "is empty", "at least one number", fix)
     yield from _twice(("evaluation", "few_shot", "k"), [str(k) for k in evaluation.few_shot.k])
+
+
+def _judged(recipe: Recipe) -> Iterator[Fault]:
+    """Metrics and systems that do not fit the task."""
+    fitting, answering = METRICS_OF.get(recipe.task), SYSTEMS_OF.get(recipe.task)
+    if fitting is None or answering is None:  # a task that is not judged yet
+        return
+    metrics: list[tuple[tuple[str, ...], str]] = [
+        (("evaluation", "primary_metric"), recipe.evaluation.primary_metric),
+        *((("gates", "minimum", metric), metric) for metric in recipe.gates.minimum),
+    ]
+    for path, metric in metrics:
+        if metric not in fitting:
+            found = f"is '{metric}', which does not fit `task: {recipe.task}`"
+            yield Fault(path, found, f"one of {', '.join(fitting)}")
+    for name in dict.fromkeys(recipe.evaluation.systems):
+        if name not in answering:
+            found = f"has '{name}', which does not fit `task: {recipe.task}`"
+            yield Fault(("evaluation", "systems"), found, f"among {', '.join(answering)}")
+    silent = [name for name in recipe.evaluation.systems if name in WITHOUT_PROBABILITIES and name in answering]
+    if recipe.evaluation.primary_metric == "loss" and silent:
+        rest = [name for name in answering if name not in WITHOUT_PROBABILITIES]
+        fix = f"Set `evaluation.systems: [{', '.join(rest)}]`, or choose another metric."
+        yield Fault(("evaluation", "primary_metric"), f"is 'loss', which {' and '.join(silent)} do not have", "", fix)
+    for metric in recipe.gates.minimum:
+        if metric in LOWER_IS_BETTER:
+            fix = "Lower values are better: a minimum would ask for worse. Use `gates.verdict`, or another metric."
+            yield Fault(("gates", "minimum", metric), f"is a gate on {metric}", "", fix)
 
 
 def _gates(recipe: Recipe) -> Iterator[Fault]:
@@ -230,5 +255,5 @@ def _same_candidates(ways: dict[str, Recipe]) -> Iterator[Fault]:
         seen.append((name, way))
 
 
-_SHARED = (_task, _files, _columns, _labels, _evaluation, _gates)
-_WAYS = (_layers, _method, _training, _prompt)
+_SHARED = (shared_rules, _files, _columns, _labels, _evaluation, _judged, _gates)
+_WAYS = (_layers, _method, _training, _prompt, way_rules)

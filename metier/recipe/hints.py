@@ -100,7 +100,10 @@ OTHER_NAMES: Mapping[str, str] = {
     **dict.fromkeys(("logging_steps", "log_interval", "log_every"), "training.log_steps"),
     **dict.fromkeys(("patience", "early_stopping", "early_stop"), "training.early_stopping_patience"),
     # everything else
-    **dict.fromkeys(("system_prompt", "system", "instructions"), "prompt.instruction"),
+    **dict.fromkeys(("system_prompt", "system_message", "default_system"), "prompt.system"),
+    "instructions": "prompt.instruction",
+    **dict.fromkeys(("max_completion_tokens", "max_generate_length"), "generation.max_new_tokens"),
+    **dict.fromkeys(("stop_strings", "stop_sequences"), "generation.stop"),
     **dict.fromkeys(("verbalizer", "label_words"), "prompt.label_texts"),
     **dict.fromkeys(("metric", "metrics", "metric_for_best_model", "eval_metric"), "evaluation.primary_metric"),
     **dict.fromkeys(("num_fewshot", "n_shots", "shots"), "evaluation.few_shot.k"),

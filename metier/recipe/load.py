@@ -20,7 +20,7 @@ from metier.recipe.yaml_text import Document, Place, parse_yaml
 
 _MOST_BYTES = 1_000_000
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
-_DATA_FILES = ("train", "validation", "test")
+_DATA_FILES = ("train", "validation", "test", "answers", "validation_answers", "test_answers")
 _AS_THEY_ARE = ("${", "~", "builtin:")
 
 
@@ -90,7 +90,7 @@ def _build(document: Document, overrides: Sequence[str], *, base: Path, where: s
         kind = "a list" if isinstance(document.value, list) else "a single value"
         raise RecipeError(where, f"holds {kind}", "sections such as `data:` and `model:`")
     document = override(document, overrides)
-    values = _absolute(fit(document.value, document.written), base)
+    values = _with_system(_absolute(fit(document.value, document.written), base), base)
     recipe, faults = validate(values)
     faults += candidate_faults(values.get("candidates"))
     # What is wrong by itself is left out, so that the rest is checked too and everything is reported at once.
@@ -118,24 +118,25 @@ def _dropped(values: Any, path: Place) -> Any:
     return {name: value for name, value in values.items() if name != path[0]}
 
 
-def _read(path: Path) -> str:
-    where = str(path)
+def _read(path: Path, *, wanted: str = "a recipe file", where: str = "") -> str:
+    about, where = f"{path} " * bool(where), where or str(path)
     if path.is_dir():
-        raise RecipeError(where, "is a folder", "a recipe file")
+        raise RecipeError(where, f"{about}is a folder", wanted)
     try:
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
-        raise RecipeError(where, "does not exist", "a recipe file", "`metier init DATA` writes one.") from None
+        fix = "Check the path." if about else "`metier init DATA` writes one."
+        raise RecipeError(where, f"{about}does not exist", wanted, fix) from None
     except (OSError, ValueError) as error:
-        raise RecipeError(where, f"cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        raise RecipeError(where, f"{about}cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if len(data) > _MOST_BYTES:
-        raise RecipeError(where, f"has more than {_MOST_BYTES:,} bytes", "a recipe file", "Is it a data file?")
+        raise RecipeError(where, f"{about}has more than {_MOST_BYTES:,} bytes", wanted, "Is it a data file?")
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         return data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError:
-        raise RecipeError(where, "is not text", "a YAML file in UTF-8") from None
+        raise RecipeError(where, f"{about}is not text", "text in UTF-8" if about else "a YAML file in UTF-8") from None
 
 
 def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
@@ -143,6 +144,21 @@ def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
     if isinstance(data, Mapping):
         values = {**values, "data": {**data, **{name: _path(data[name], base) for name in _DATA_FILES if name in data}}}
     return values
+
+
+def _with_system(values: dict[str, Any], base: Path) -> dict[str, Any]:
+    """`prompt.system_file` read into `prompt.system`: the resolved recipe holds what the model is told."""
+    prompt = values.get("prompt")
+    if not isinstance(prompt, Mapping) or not isinstance(prompt.get("system_file"), str):
+        return values
+    where, file = "prompt.system_file", prompt["system_file"]
+    if prompt.get("system") is not None:
+        raise RecipeError(where, "stands beside `prompt.system`", "one of the two", "Remove one of them.")
+    text = _read(base / expand(file), wanted="a text file", where=where).strip()
+    if not text:
+        raise RecipeError(where, f"{file} is empty", "a system prompt")
+    rest = {name: value for name, value in prompt.items() if name != "system_file"}
+    return {**values, "prompt": {**rest, "system": text}}
 
 
 def _path(value: Any, base: Path) -> Any:

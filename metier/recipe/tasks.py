@@ -7,6 +7,8 @@ from typing import Any
 
 WRITES = ("generation", "chat")
 """Tasks whose answers are written freely."""
+PREPARED_ONLY = ("preference",)
+"""Tasks whose data is read, checked and split, but not trained on yet."""
 WRITING: Mapping[str, Mapping[str, Any]] = {
     "training": {"max_length": 1024, "per_device_train_batch_size": 8},
     "data": {"contradictions": "keep"},
@@ -29,6 +31,34 @@ TASK_DEFAULTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "preference": {"data": {"contradictions": "keep"}},
 }
 """Task -> section -> field -> the default that differs from the section's own."""
+
+
+_OF_LABELS = (
+    "accuracy", "macro_f1", "micro_f1", "weighted_f1", "macro_precision", "micro_precision", "weighted_precision",
+    "macro_recall", "micro_recall", "weighted_recall",
+)  # fmt: skip
+_OF_ANSWERS = (
+    "exact_match", "token_f1", "rouge1", "rouge2", "rougeL", "chrf", "bleu", "json_valid", "field_f1", "loss",
+)  # fmt: skip
+METRICS_OF: Mapping[str, tuple[str, ...]] = {
+    "classification": _OF_LABELS,
+    "generation": _OF_ANSWERS,
+    "chat": _OF_ANSWERS,
+    "text": ("loss", "bits_per_byte"),
+}
+"""Task -> the metrics that can judge it."""
+LOWER_IS_BETTER = ("loss", "bits_per_byte")
+"""Metrics that a gate cannot ask a minimum of."""
+WITHOUT_PROBABILITIES = ("copy_input", "nearest_answer")
+"""Systems that have no loss."""
+_WRITERS = ("copy_input", "nearest_answer", "zero_shot", "few_shot")
+SYSTEMS_OF: Mapping[str, tuple[str, ...]] = {
+    "classification": ("majority", "tfidf", "probe", "zero_shot", "few_shot"),
+    "generation": _WRITERS,
+    "chat": _WRITERS,
+    "text": ("zero_shot",),
+}
+"""Task -> the systems that can answer it."""
 
 
 def with_task_defaults(values: Any) -> Any:

@@ -6,6 +6,7 @@ of a record appears in it.
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from metier.evaluation.results import Estimate
-from metier.report import formats, provenance, sentences, tables
-from metier.report.markdown import Markdown, escape_markdown, markdown_table
+from metier.report import formats, provenance, sentences, tables, written
+from metier.report.kinds import KINDS
+from metier.report.markdown import Markdown, code_block, escape_markdown, markdown_table
 from metier.report.summary import AttemptSummary, RunSummary
 from metier.store.files import write_text
 
@@ -31,8 +33,22 @@ HUB_METRICS = {
         for average in ("macro", "micro", "weighted")
         for name in ("f1", "precision", "recall")
     },
+    "exact_match": "exact_match",
+    "token_f1": "f1",
+    "field_f1": "f1",
+    "rouge1": "rouge",
+    "rouge2": "rouge",
+    "rougeL": "rouge",
+    "chrf": "chrf",
+    "bleu": "bleu",
+    "json_valid": "json_valid",
+    "loss": "loss",
+    "bits_per_byte": "bits_per_byte",
 }
-"""Our metrics by the hub's metric id."""
+"""Our metrics by the hub's metric id, or by our own name where the hub has none. All are 0 to 1, but for loss and bits."""
+TAGS = {"chat": ("conversational",)}
+"""More tags for the hub, by task."""
+YOUR_TEXT = "WHAT YOU ASK"
 
 
 def write_model_card(summary: RunSummary, path: Path) -> Path:
@@ -61,7 +77,7 @@ def render_card(summary: RunSummary) -> str:
         keep_trailing_newline=True,
     )
     front = yaml.safe_dump(front_matter(summary), sort_keys=False, allow_unicode=True, width=1000)
-    return environment.get_template("card.md").render(front=Markdown(front), **_view(summary))
+    return environment.get_template(KINDS[summary.task].card).render(front=Markdown(front), **_view(summary))
 
 
 def front_matter(summary: RunSummary) -> dict[str, Any]:
@@ -78,8 +94,8 @@ def front_matter(summary: RunSummary) -> dict[str, Any]:
         "base_model": base,
         "base_model_relation": None if base is None else "adapter" if adapter else "finetune",
         "library_name": "peft" if adapter else "transformers",
-        "pipeline_tag": "text-classification",
-        "tags": ["metier", "text-classification", *(["lora"] if adapter else [])],
+        "pipeline_tag": KINDS[summary.task].hub_task,
+        "tags": ["metier", KINDS[summary.task].hub_task, *TAGS.get(summary.task, ()), *(["lora"] if adapter else [])],
         "metrics": list(dict.fromkeys(HUB_METRICS[name] for name in _measured(summary))) or None,
         "model-index": _model_index(summary),
     }
@@ -113,7 +129,7 @@ def _model_index(summary: RunSummary) -> list[dict[str, Any]] | None:
     if not metrics:
         return None
     result = {
-        "task": {"type": "text-classification", "name": "Text classification"},
+        "task": {"type": KINDS[summary.task].hub_task, "name": KINDS[summary.task].hub_title},
         "dataset": {"type": "private", "name": _data_name(summary), "split": "test"},
         "metrics": metrics,
     }
@@ -122,7 +138,7 @@ def _model_index(summary: RunSummary) -> list[dict[str, Any]] | None:
 
 def _metric_name(name: str, estimate: Estimate) -> str:
     between = formats.interval(estimate)
-    return f"{formats.metric_title(name)} (95 % interval {between}, n = {estimate.n})"
+    return f"{formats.metric_heading(name)} (95 % interval {between}, n = {estimate.n})"
 
 
 def _data_name(summary: RunSummary) -> str:
@@ -144,8 +160,13 @@ def _view(summary: RunSummary) -> dict[str, Any]:
         "rejected": provenance.rejected_table(summary.data),
         "flags": provenance.flags_table(summary.data),
         "machine": provenance.machine_table(summary),
+        "fields": written.fields_table(summary),
+        "length": written.length_table(summary),
+        "loss": written.loss_table(summary),
+        "documents": written.documents_table(summary),
     }
     return {
+        **_how_asked(summary),
         "summary": summary,
         "attempt": sentences.promoted_attempt(summary),
         "author": card.get("author"),
@@ -177,3 +198,23 @@ def _training(summary: RunSummary) -> list[str]:
         section = {**sentences.section(summary.recipe, name), **sentences.section(own, name)}
         parts += [f"{name}.{key}: {formats.plain(value)}" for key, value in section.items() if value is not None]
     return parts
+
+
+def _how_asked(summary: RunSummary) -> dict[str, Any]:
+    """What somebody needs who asks a model that writes without metier."""
+    system, instruction = summary.prompt.get("system"), summary.prompt.get("instruction")
+    messages = [{"role": "system", "content": system}] if system else []
+    for asked, said in summary.prompt.get("shots") or ():
+        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
+    asked = f"{instruction}\n\n{YOUR_TEXT}" if instruction else YOUR_TEXT
+    messages.append({"role": "user", "content": asked})
+    candidate = sentences.candidate_evaluation(summary)
+    settled = {} if candidate is None else {"max_new_tokens": candidate.settings.get("max_new_tokens")}
+    settings = {**sentences.section(summary.recipe, "generation"), **settled}
+    return {
+        "asked": code_block(json.dumps(messages, ensure_ascii=False, indent=2), "json"),
+        "has_system": bool(system),
+        "brings_system": bool(summary.data.counts.get("with a system prompt")),
+        "writing": [f"{key}: {formats.plain(value)}" for key, value in settings.items() if key != "batch_size"],
+        "signatures": written.signature_lines(summary),
+    }

@@ -7,14 +7,16 @@ written, not drawn.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from metier.evaluation.results import Difference, Estimate, Evaluation
 from metier.report import canvas, formats
 from metier.report.canvas import Drawing, Sheet, write
+from metier.report.sentences import other_differences
 from metier.report.summary import AttemptSummary, RunSummary
-from metier.report.tables import shown_metrics, tone_of
+from metier.report.tables import minus_baseline, shown_metrics, tone_of
+from metier.report.written import has_loss
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,11 +49,13 @@ class Figures:
     """Candidate name to its loss and validation curves."""
     overfitting: tuple[Drawing, ...]
     confusion: tuple[Drawing, ...]
+    loss: tuple[Drawing, ...] = ()
+    """Loss of gold answers, of the systems that give probabilities."""
 
     def every(self) -> tuple[Drawing, ...]:
         """All of them, in the order of the page."""
         curves = tuple(drawing for drawings in self.learning.values() for drawing in drawings)
-        return (*self.systems, *self.differences, *curves, *self.overfitting, *self.confusion)
+        return (*self.systems, *self.differences, *curves, *self.overfitting, *self.confusion, *self.loss)
 
 
 def draw_figures(summary: RunSummary) -> Figures:
@@ -59,20 +63,28 @@ def draw_figures(summary: RunSummary) -> Figures:
     candidate = summary.comparison.candidate
     found = next((system for system in summary.test if system.system == candidate), None)
     heat = draw_confusion(found) if found is not None else None
+    metrics = shown_metrics(summary)[:2]
     return Figures(
-        systems=tuple(draw_systems(summary, metric) for metric in shown_metrics(summary)[:2]),
+        systems=tuple(draw_systems(summary, metric) for metric in metrics),
         differences=tuple(draw_differences(summary, part) for part in _difference_sets(summary)),
         learning={attempt.name: _curves(summary, attempt) for attempt in summary.attempts},
         overfitting=_overfitting(summary),
         confusion=() if heat is None else (heat,),
+        loss=() if "loss" in metrics else _loss(summary),
     )
+
+
+def _loss(summary: RunSummary) -> tuple[Drawing, ...]:
+    """Loss of the systems that have one; nothing where fewer than two can be compared."""
+    measured = tuple(system for system in summary.test if has_loss(system))
+    return (draw_systems(replace(summary, test=measured), "loss"),) if len(measured) > 1 else ()
 
 
 def _difference_sets(summary: RunSummary) -> list[tuple[Difference, ...]]:
     found = summary.comparison
     sets = [found.differences]
-    if found.primary_metric != "accuracy":
-        sets.append(found.accuracy_differences)
+    if other := other_differences(summary):
+        sets.append(other)
     return [part for part in sets if part]
 
 
@@ -86,7 +98,7 @@ def draw_systems(summary: RunSummary, metric: str) -> Drawing:
         )
         for system in summary.test
     ]  # fmt: skip
-    title = formats.metric_title(metric)
+    title = formats.metric_heading(metric)
     sheet = _draw_points(points)
     return sheet.finish(
         name=f"systems-{metric}",
@@ -100,15 +112,15 @@ def draw_differences(summary: RunSummary, differences: Sequence[Difference]) -> 
     metric, gain = differences[0].metric, summary.comparison.smallest_useful_gain
     points = [Point(d.baseline, d.difference, TONES[tone_of(d.verdict)], strong=True) for d in differences]
     sheet = _draw_points(points, with_sign=True, useful_gain=gain)
-    title = formats.metric_title(metric)
+    title = minus_baseline(metric, summary.comparison.candidate)
     aloud = _read_aloud(points, with_sign=True)
     return sheet.finish(
         name=f"differences-{metric}",
         caption=(
-            f"{title} of {summary.comparison.candidate} minus each baseline. Right of the line it is better; "
+            f"{title}. Right of the line it is better; "
             f"the band reaches to the smallest useful gain, {formats.score(gain)}."
         ),
-        alt=f"{title} of {summary.comparison.candidate} minus each baseline with paired 95 % intervals: {aloud}.",
+        alt=f"{title} with paired 95 % intervals: {aloud}.",
     )
 
 
@@ -120,7 +132,7 @@ def _overfitting(summary: RunSummary) -> tuple[Drawing, ...]:
         Point(name, estimate, canvas.ACCENT if name == "test" else canvas.MUTED, name == "test")
         for name, estimate in found.values.items()
     ]
-    title = formats.metric_title(found.metric)
+    title = formats.metric_heading(found.metric)
     drawing = _draw_points(points).finish(
         name="overfitting",
         caption=f"{title} of {summary.comparison.candidate} on each set, with 95 % intervals.",
@@ -248,7 +260,7 @@ def draw_validation(attempt: AttemptSummary, primary: str) -> Drawing | None:
     values = [value for _, value in points]
     air = max(0.15 * (max(values) - min(values)), 0.01)
     axes.set_ylim(min(values) - air, max(values) + air)
-    title = formats.metric_words(metric)
+    title = formats.metric_words(metric) + (" (lower is better)" if formats.lower_is_better(metric) else "")
     return sheet.finish(
         name=f"validation-{attempt.number:03d}",
         caption=f"{attempt.name}: {title} on the validation sample by step; the best is ringed.",

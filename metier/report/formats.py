@@ -6,7 +6,9 @@ is the word, never a zero. Takes numbers; gives text; rounds but never calculate
 
 from __future__ import annotations
 
-from metier.evaluation.results import Estimate
+from collections.abc import Mapping, Sequence
+
+from metier.evaluation.results import Estimate, Evaluation
 
 UNKNOWN = "unknown"
 MINUS = "\N{MINUS SIGN}"
@@ -23,17 +25,66 @@ METRIC_TITLES = {
     "micro_recall": "Micro recall",
     "weighted_recall": "Weighted recall",
 }
+"""Metrics of labels; those of texts are named by evaluation's own table."""
+
+_WRITTEN = ("json_valid", "field_f1", "chrf", "rougeL", "bleu", "exact_match", "token_f1")
+_TERSE = ("json_valid", "field_f1", "chrf", "loss")
+PAGE_METRICS: Mapping[str, tuple[str, ...]] = {
+    "classification": ("accuracy", "macro_f1"), "generation": _WRITTEN, "chat": _WRITTEN, "text": ("loss",),
+}  # fmt: skip
+"""Task -> what the page's table of systems shows beside the primary metric."""
+TERMINAL_METRICS: Mapping[str, tuple[str, ...]] = {**PAGE_METRICS, "generation": _TERSE, "chat": _TERSE}
+"""The same for a terminal, which is narrower."""
+WHERE_MEASURED = frozenset({"json_valid", "field_f1"})
+"""Metrics that are shown only where some system has one: where answers are JSON."""
+MOST_METRICS = 6
+"""Columns that a table has room for."""
+
+
+def table_metrics(
+    systems: Sequence[Evaluation], primary: str, by_task: Mapping[str, tuple[str, ...]] = PAGE_METRICS
+) -> tuple[str, ...]:
+    """The metrics of a table of systems, the primary one first, each once.
+
+    Args:
+        systems: All of one task.
+        primary: The metric that the verdict is about.
+        by_task: What else is shown.
+    """
+    known = {name for system in systems for name, found in system.metrics.items() if found.value is not None}
+    others = by_task.get(systems[0].task, ()) if systems else ()
+    shown = dict.fromkeys((primary, *(name for name in others if name not in WHERE_MEASURED or name in known)))
+    return tuple(shown)[:MOST_METRICS]
 
 
 def metric_title(name: str) -> str:
-    """A metric's name for a person: `macro_f1` is `Macro F1`."""
-    return METRIC_TITLES.get(name, name.replace("_", " ").capitalize())
+    """A metric's name for a person: `macro_f1` is `Macro F1`, `rougeL` is `ROUGE-L`."""
+    words = metric_words(name)
+    return words if words.split()[0] != words.split()[0].lower() else words[:1].upper() + words[1:]
 
 
 def metric_words(name: str) -> str:
-    """A metric's name inside a sentence: `macro_f1` is `macro F1`."""
-    title = metric_title(name)
-    return title[:1].lower() + title[1:]
+    """A metric's name inside a sentence: `macro_f1` is `macro F1`, `chrf` is `chrF`."""
+    if name in METRIC_TITLES:
+        return METRIC_TITLES[name][:1].lower() + METRIC_TITLES[name][1:]
+    # Numpy comes with the table of text metrics: it is loaded when one is named.
+    from metier.evaluation.text_metrics import TEXT_METRICS
+
+    return TEXT_METRICS[name].title if name in TEXT_METRICS else name.replace("_", " ").lower()
+
+
+def metric_heading(name: str) -> str:
+    """A metric's title that says when lower values are better: `Loss (lower is better)`."""
+    return f"{metric_title(name)} (lower is better)" if lower_is_better(name) else metric_title(name)
+
+
+def lower_is_better(name: str) -> bool:
+    """Whether a lower value of a metric is the better one."""
+    if name in METRIC_TITLES:
+        return False
+    from metier.evaluation.text_metrics import sign
+
+    return sign(name) < 0
 
 
 def score(value: float | None) -> str:

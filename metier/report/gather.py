@@ -1,7 +1,7 @@
 """From a run folder to a `RunSummary`: reads what the other rooms left there.
 
-Takes a `RunFolder`; gives values. Reads JSON, the recipe's YAML and, only where the recipe allows
-texts in the report, the texts of a few records from `test.parquet`. Loads no torch.
+Takes a `RunFolder`; gives values. Reads JSON and the recipe's YAML; which records are shown, and with
+what, is for `picks.py` to say. Loads no torch.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ import yaml
 from metier.data.card import DataCard
 from metier.errors import RunFolderError
 from metier.evaluation.files import read_comparison, read_evaluations, read_overfitting
-from metier.evaluation.results import Comparison, Evaluation, Item
+from metier.evaluation.results import Comparison, Evaluation
 from metier.model.summary import ModelSummary
+from metier.report.picks import Asked, pick
 from metier.report.sentences import section
-from metier.report.summary import AttemptSummary, Example, RunSummary
+from metier.report.summary import AttemptSummary, RunSummary
 from metier.store.files import read_json, read_json_lines
 from metier.store.run_folder import AttemptFolder, RunFolder, read_state
 from metier.store.values import from_plain
 from metier.training.history import History
 
 T = TypeVar("T")
-CARD, LOCK, CHOSEN, MODEL, HISTORY = "card", "lock", "chosen", "model", "history"
+CARD, LOCK, CHOSEN, MODEL, HISTORY, PROMPT = "card", "lock", "chosen", "model", "history", "prompt"
 """The `format` of the files that are read here, as their writers name it."""
 
 
@@ -54,6 +55,11 @@ def gather_summary(folder: RunFolder) -> RunSummary:
     comparison = read_comparison(_present(folder.comparison("test")).parent)
     test = _promoted_last(read_evaluations(_present(folder.results("test")).parent), comparison.candidate)
     seconds, stage_seconds = _times(folder.events)
+    asked = Asked(
+        task=str(recipe.get("task", "classification")), test=test, comparison=comparison,
+        options=section(recipe, "report"), records=folder.split("test"),
+    )  # fmt: skip
+    shown = pick(asked)
     return RunSummary(
         name=str(recipe.get("name", folder.path.name)),
         run_id=state.recipe_hash,
@@ -65,11 +71,14 @@ def gather_summary(folder: RunFolder) -> RunSummary:
         test=test,
         comparison=comparison,
         overfitting=read_overfitting(folder.overfitting) if folder.overfitting.exists() else None,
-        examples=_pick_examples(folder, recipe, test, comparison),
+        examples=shown.examples,
         seconds=seconds or _between(state.started, state.finished),
         stage_seconds=stage_seconds,
         peak_memory_bytes=_whole_number(lock.get("peak_memory_bytes")),
         promotion=str(read_json(_present(folder.chosen), format=CHOSEN).get("why", "")),
+        written=shown.written,
+        documents=shown.documents,
+        prompt=_content(read_json(folder.prompt, format=PROMPT)) if folder.prompt.exists() else {},
     )
 
 
@@ -147,53 +156,6 @@ def _own_evaluation(attempt: AttemptFolder, names: Iterable[str]) -> Evaluation:
     if not found:
         raise RunFolderError(str(path), "holds no system", "the attempt's own results", "Run the recipe again.")
     return list(found.values())[-1]
-
-
-def _pick_examples(
-    folder: RunFolder, recipe: Mapping[str, Any], test: Sequence[Evaluation], comparison: Comparison
-) -> tuple[Example, ...]:
-    """Some wrong and some right answers of the candidate; first those on which the best baseline differs.
-
-    The order after that is the items' own, which is fixed by the data; nobody picks the nice ones.
-    """
-    options = section(recipe, "report")
-    most = int(options.get("max_examples", 12))
-    candidate = next((system for system in test if system.system == comparison.candidate), None)
-    if candidate is None:
-        return ()
-    answers = {system.system: {item.id: item.answer for item in system.items} for system in test}
-    rival = answers.get(comparison.best_baseline or "", {})
-    wrong = [item for item in candidate.items if item.answer != item.gold]
-    right = [item for item in candidate.items if item.answer == item.gold]
-    wrong.sort(key=lambda item: rival.get(item.id) != item.gold)
-    right.sort(key=lambda item: rival.get(item.id) == item.gold)
-    items = [*wrong[:most], *right[:most]]
-    allowed = options.get("examples", True) is True
-    texts = _read_texts(folder.split("test"), [item.id for item in items]) if allowed and items else {}
-    return tuple(_example(item, texts.get(item.id), answers) for item in items)
-
-
-def _example(item: Item, text: str | None, answers: Mapping[str, Mapping[str, str | None]]) -> Example:
-    return Example(
-        id=item.id,
-        source=item.source,
-        row=item.row,
-        text=text,
-        gold=item.gold,
-        answers={system: by_id[item.id] for system, by_id in answers.items() if item.id in by_id},
-    )
-
-
-def _read_texts(path: Path, ids: Sequence[str]) -> dict[str, str]:
-    """The texts of these records, and of no others."""
-    import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
-
-    try:
-        table = pq.read_table(_present(path), columns=["id", "text"], filters=[("id", "in", list(ids))])
-    except (pa.ArrowInvalid, KeyError) as error:
-        raise RunFolderError(str(path), "is damaged: no readable Parquet", "", "Run the recipe again.") from error
-    return dict(zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True))
 
 
 def _times(events: Path) -> tuple[float, dict[str, float]]:

@@ -23,6 +23,18 @@ def escape_markdown(value: object) -> str:
     return _SPECIAL.sub(r"\\\1", " ".join(printable(str(value)).split()))
 
 
+def code_block(text: str, language: str = "") -> Markdown:
+    """`text` as it stands, in a fence longer than any that it holds.
+
+    Args:
+        text: Anything.
+        language: What it is, for colouring.
+    """
+    longest = max((len(ticks) for ticks in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return Markdown(f"{fence}{language}\n{printable(text)}\n{fence}")
+
+
 def markdown_table(table: Table) -> Markdown:
     """A table with its caption above; notes stand in brackets after their value."""
     head = "| " + " | ".join(escape_markdown(column.title) for column in table.columns) + " |"

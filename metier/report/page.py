@@ -12,30 +12,17 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from metier.report import formats, provenance, sentences, tables
+from metier.report import answers, formats, provenance, sentences, tables, written
 from metier.report.figures import Figures
+from metier.report.kinds import KINDS
 from metier.report.summary import AttemptSummary, Example, RunSummary
 from metier.report.tables import Table
 
 LONGEST_EXAMPLE = 700
 """Characters of an example's text that are shown."""
 VERDICT_SIGNS = {"improved": "▲", "regressed": "▼", "not worse": "="}
-SECTIONS = {
-    "verdict": "Verdict",
-    "systems": "Systems",
-    "differences": "Differences",
-    "candidates": "Candidates",
-    "learning": "Learning",
-    "overfitting": "Overfitting",
-    "labels": "Labels",
-    "confusion": "Confusion",
-    "examples": "Examples",
-    "data": "Data",
-    "limits": "What this cannot say",
-    "settings": "Settings",
-    "environment": "Environment",
-}
-"""Anchor and title of every section, in the order of the page."""
+ONLY_WITH = {"fields": written.fields_table, "loss": written.loss_table}
+"""Sections that are left out where there is nothing to show in them."""
 
 
 @dataclass(frozen=True)
@@ -78,16 +65,29 @@ def render_page(summary: RunSummary, figures: Figures) -> str:
     # Our own style sheet and our own figures (whose texts are escaped) are all that is not escaped here.
     environment.filters["drawn"] = lambda drawing: Markup(drawing.inline)
     environment.filters["ticked"] = _ticked
+    environment.filters["heading"] = formats.metric_heading
     style, _, _ = environment.loader.get_source(environment, "style.css")  # type: ignore[union-attr]
     return environment.get_template("page.html").render(
         summary=summary,
-        sections=SECTIONS,
+        sections=shown_sections(summary),
+        kind=KINDS[summary.task],
         figures=figures,
         style=Markup(style),
         **_verdict(summary),
         **_evidence(summary, figures),
         **_background(summary),
+        **_texts(summary),
     )
+
+
+def shown_sections(summary: RunSummary) -> dict[str, str]:
+    """Anchor and title of every section of this run's page, in order."""
+    sections = KINDS[summary.task].sections
+    return {
+        anchor: title
+        for anchor, title in sections.items()
+        if anchor not in ONLY_WITH or ONLY_WITH[anchor](summary) is not None
+    }
 
 
 def _ticked(text: str) -> Markup:
@@ -124,7 +124,7 @@ def _facts(summary: RunSummary) -> tuple[Fact, ...]:
     """The numbers that a reader looks for first."""
     found, metric = summary.comparison, summary.comparison.primary_metric
     systems = {system.system: system for system in summary.test}
-    title = formats.metric_title(metric)
+    title = formats.metric_heading(metric)
     facts = []
     for name, label in ((found.candidate, title), (found.best_baseline, "Best baseline")):
         system = systems.get(name) if name else None
@@ -143,7 +143,7 @@ def _facts(summary: RunSummary) -> tuple[Fact, ...]:
 def _evidence(summary: RunSummary, figures: Figures) -> dict[str, Any]:
     found = summary.comparison
     candidate = sentences.candidate_evaluation(summary)
-    other = found.accuracy_differences if found.primary_metric != "accuracy" else ()
+    other = sentences.other_differences(summary)
     return {
         "systems": tables.systems_table(summary),
         "clean": tables.clean_table(summary),
@@ -163,6 +163,20 @@ def _evidence(summary: RunSummary, figures: Figures) -> dict[str, Any]:
         else tables.confused_pairs_table(candidate, limit=10 if figures.confusion else 20),
         "examples": _examples(summary),
         "shows_texts": sentences.shows_texts(summary),
+    }
+
+
+def _texts(summary: RunSummary) -> dict[str, Any]:
+    """What only written answers and passages have."""
+    return {
+        "costs": written.costs_table(summary) if KINDS[summary.task].costs_apart else None,
+        "signatures": written.signature_lines(summary),
+        "fields": written.fields_table(summary),
+        "length": written.length_table(summary),
+        "length_words": written.LENGTH_WORDS,
+        "loss": written.loss_table(summary),
+        "documents": written.documents_table(summary),
+        "readings": answers.readings(summary),
     }
 
 
@@ -207,6 +221,7 @@ def _background(summary: RunSummary) -> dict[str, Any]:
     card = summary.data
     return {
         "columns": sentences.columns_sentence(summary),
+        "counts": sentences.counts_sentence(summary),
         "sources": provenance.sources_table(card),
         "splits": provenance.splits_table(card),
         "rejected": provenance.rejected_table(card),

@@ -5,10 +5,10 @@ Takes the data card, the lock file and the recipe of a run; gives tables. No rec
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from metier.data.card import DataCard
+from metier.data.card import DataCard, SplitCard
 from metier.evaluation.results import Evaluation
 from metier.report import formats
 from metier.report.summary import RunSummary
@@ -16,7 +16,7 @@ from metier.report.tables import Cell, Column, Row, Table
 
 FLAG_WORDS = {
     "duplicate": "the same text occurs more than once",
-    "contradiction": "the same text has different labels",
+    "contradiction": "the same text has different answers",
     "in_train": "the same text was also in the training data",
     "label_unseen": "its label never occurs in training",
     "rare_label": "its label is rare",
@@ -45,8 +45,10 @@ def _delimiter(delimiter: str | None) -> str:
 
 
 def splits_table(card: DataCard) -> Table:
-    """Each label's records in each split, and the totals."""
+    """Each label's records in each split, and the totals; without labels, records and groups."""
     splits = list(card.splits.values())
+    if not card.labels and not any(split.label_counts for split in splits):
+        return _sizes_table(splits)
     labels = list(dict.fromkeys([*card.labels, *(label for split in splits for label in split.label_counts)]))
     columns = (Column("Label"), *(Column(split.name, numeric=True) for split in splits))
     rows = [
@@ -57,6 +59,18 @@ def splits_table(card: DataCard) -> Table:
         ),
     ]
     return Table("Records per label and split, with their share of the split.", columns, tuple(rows))
+
+
+def _sizes_table(splits: Sequence[SplitCard]) -> Table:
+    rows = tuple(
+        Row((
+            Cell(split.name, "a file of its own" if split.official else "drawn from the data"),
+            Cell(formats.count(split.rows)), Cell(formats.count(split.groups)),
+        ))
+        for split in splits
+    )  # fmt: skip
+    columns = (Column("Split"), Column("Records", numeric=True), Column("Groups", numeric=True))
+    return Table("Records and groups of each split. Records of one group are never in two.", columns, rows)
 
 
 def _label_cell(times: int, rows: int) -> Cell:
@@ -112,7 +126,7 @@ def choices_table(systems: tuple[Evaluation, ...]) -> Table | None:
     rows = tuple(
         Row((Cell(system.system), Cell(key), Cell(value)))
         for system in systems
-        for key, value in _flat(system.settings)
+        for key, value in _flat({key: value for key, value in system.settings.items() if key != "signatures"})
     )
     if not rows:
         return None

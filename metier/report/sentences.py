@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from metier.evaluation.results import Evaluation
+from metier.data.card import DataCard
+from metier.evaluation.results import Difference, Evaluation
 from metier.report import formats
+from metier.report.kinds import KINDS
 from metier.report.summary import AttemptSummary, RunSummary
 
 CALIBRATION_METRICS = ("calibration", "ece", "brier", "log_loss")
@@ -98,12 +100,7 @@ def effort_sentence(attempt: AttemptSummary) -> str:
 def not_measured(summary: RunSummary) -> tuple[str, ...]:
     """What this run did not look at. Not measured is not the same as no problem."""
     names = {name for system in summary.test for name in system.metrics}
-    missing = [
-        "what the training cost elsewhere (general ability, other tasks)",
-        "safety of the answers",
-        "bias between groups of people",
-        "personal data that the model may have memorised",
-    ]
+    missing = list(KINDS[summary.task].missing)
     if not any(part in name for name in names for part in CALIBRATION_METRICS):
         missing.append("calibration (whether its confidence can be trusted)")
     return (*missing, "energy and emissions")
@@ -116,6 +113,7 @@ def limitations(summary: RunSummary) -> tuple[str, ...]:
         *_seed_limits(summary),
         *_data_limits(summary),
         *_model_limits(summary),
+        *KINDS[summary.task].limits,
         f"Not measured in this run: {'; '.join(not_measured(summary))}. Not measured does not mean harmless.",
     )
 
@@ -123,10 +121,13 @@ def limitations(summary: RunSummary) -> tuple[str, ...]:
 def _size_limits(summary: RunSummary) -> list[str]:
     found = summary.comparison
     text = f"The test set has {formats.counted(found.n, 'record')}."
-    detectable = [d.smallest_detectable for d in found.accuracy_differences if d.smallest_detectable is not None]
+    labels = KINDS[summary.task].detectable == "accuracy"
+    rows = found.accuracy_differences if labels else found.differences
+    detectable = [row.smallest_detectable for row in rows if row.smallest_detectable is not None]
     if detectable:
+        what = "accuracy" if labels else formats.metric_words(found.primary_metric)
         text += (
-            f" A true difference in accuracy below {formats.score(max(detectable))} against some baseline "
+            f" A true difference in {what} below {formats.score(max(detectable))} against some baseline "
             "would be missed more often than one time in five."
         )
     lines = [text]
@@ -182,12 +183,39 @@ def _model_limits(summary: RunSummary) -> list[str]:
 def columns_sentence(summary: RunSummary) -> str:
     """Which columns were read, and which of them nobody named."""
     card = summary.data
-    columns = ", ".join(card.text_columns) or formats.UNKNOWN
-    text = f"Text from {columns}; label from {card.label_column}"
+    text = f"{_where_from(card)}"
     text += f"; groups by {card.group_column}." if card.group_column else "; no groups."
     if card.found_by_itself:
         text += f" Found by itself, not given: {', '.join(card.found_by_itself)}."
     return text
+
+
+def _where_from(card: DataCard) -> str:
+    """Where a record's parts come from: named columns, or the shape that its rows have."""
+    columns = ", ".join(card.text_columns)
+    if card.label_column:
+        return f"Text from {columns or formats.UNKNOWN}; label from {card.label_column}"
+    parts = [f"text from {columns}"] if columns else []
+    parts += [f"answer from {card.answer_column}"] if card.answer_column else []
+    if card.shape != "columns" or not parts:
+        parts.insert(0, f"rows read as {card.shape.replace('_', ' ')}")
+    text = "; ".join(parts)
+    return text[0].upper() + text[1:]
+
+
+def counts_sentence(summary: RunSummary) -> str:
+    """What the records hold besides their texts (turns, system prompts); empty where that was not counted."""
+    counts = ", ".join(f"{what} {count:,}" for what, count in summary.data.counts.items())
+    return f"In all splits: {counts}." if counts else ""
+
+
+def other_differences(summary: RunSummary) -> tuple[Difference, ...]:
+    """Differences in right and wrong, where that is not the primary metric and somebody got something right."""
+    found = summary.comparison
+    rows = found.accuracy_differences
+    if not rows or rows[0].metric == found.primary_metric:
+        return ()
+    return rows if any(row.candidate_value or row.baseline_value for row in rows) else ()
 
 
 def section(recipe: Mapping[str, Any], name: str) -> Mapping[str, Any]:

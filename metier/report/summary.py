@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from metier.data.card import DataCard
+from metier.data.records import Message
 from metier.evaluation.results import Comparison, Evaluation, Overfitting
 from metier.model.summary import ModelSummary
 from metier.training.history import History
@@ -38,6 +39,64 @@ class Example:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WrittenAnswer:
+    """What one system wrote to one record."""
+
+    system: str
+    text: str | None
+    """None when it gave no answer; the reason says why."""
+    score: float | None
+    """The primary metric of this answer alone."""
+    stop: str | None = None
+    reason: str | None = None
+    is_json: bool | None = None
+    """Whether it is a JSON object; None where answers need not be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenExample:
+    """A test record with what every system wrote, the candidate first."""
+
+    id: str
+    source: str
+    row: int
+    turns: tuple[Message, ...]
+    """What was asked: the turns before the answer."""
+    gold: str
+    answers: tuple[WrittenAnswer, ...]
+    gain: float | None
+    """The candidate's score minus that of the best baseline, turned so that positive is better."""
+    tools: str | None = None
+    why: tuple[str, ...] = ()
+    """Why it is shown: names in `picks.WHY`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A test document (a passage, or the passages of one group) with the score of every system."""
+
+    name: str
+    size: int
+    """Bytes of its text."""
+    scores: Mapping[str, float | None]
+    """System name to the primary metric of this document alone."""
+    gain: float | None
+    why: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """The test records that the page shows, by the kind of answer; all others are empty."""
+
+    examples: tuple[Example, ...] = ()
+    """Answered with a label."""
+    written: tuple[WrittenExample, ...] = ()
+    """Answered with a text."""
+    documents: tuple[Document, ...] = ()
+    """Read on."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunSummary:
     """A finished run."""
 
@@ -60,3 +119,14 @@ class RunSummary:
     peak_memory_bytes: int | None
     promotion: str = ""
     """Why the promoted attempt was chosen, as the run wrote it down."""
+    written: tuple[WrittenExample, ...] = ()
+    """Of tasks whose answers are written."""
+    documents: tuple[Document, ...] = ()
+    """Of the task `text`."""
+    prompt: Mapping[str, Any] = field(default_factory=dict)
+    """How the promoted model is asked, as it was saved with it; empty where it is not there."""
+
+    @property
+    def task(self) -> str:
+        """The recipe's task."""
+        return str(self.recipe.get("task", "classification"))

@@ -7,14 +7,17 @@ is calculated here, and what is unknown carries its reason.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from metier.evaluation.results import Difference, Estimate, Evaluation
 from metier.report import formats
+from metier.report.kinds import KINDS
 from metier.report.summary import RunSummary
 
 VERDICT_TONES = {"improved": "good", "regressed": "bad", "not worse": "calm"}
 """Colour of a verdict; every other verdict says that we do not know enough, and is drawn as a doubt."""
+FEW_METRICS = 3
+"""Up to so many metrics, each is told with how its interval was made."""
 
 
 @dataclass(frozen=True)
@@ -74,30 +77,35 @@ def known_cell(text: str, *, numeric_note: str = "") -> Cell:
 
 
 def shown_metrics(summary: RunSummary) -> tuple[str, ...]:
-    """The metrics of the main table, primary first: it, accuracy and macro F1, each once."""
-    return tuple(dict.fromkeys((summary.comparison.primary_metric, "accuracy", "macro_f1")))
+    """The metrics of the main table, primary first, each once."""
+    return formats.table_metrics(summary.test, summary.comparison.primary_metric)
+
+
+def estimate_of(system: Evaluation, metric: str, usual_n: int) -> Cell:
+    """A system's value of a metric, which says of how many records where it is not all of them."""
+    found = system.metrics.get(metric)
+    cell = estimate_cell(found)
+    if found is None or found.n == usual_n or found.value is None:
+        return cell
+    return replace(cell, note=f"{cell.note}, n = {found.n:,}")
 
 
 def systems_table(summary: RunSummary) -> Table:
-    """Every system on the test set: scores with intervals, size, speed, what it was trained on."""
+    """Every system on the test set: scores with intervals and, where there is room, what each costs."""
     metrics = shown_metrics(summary)
+    costs = not KINDS[summary.task].costs_apart
+    titles = (Column("Size", numeric=True), Column("Time for 1,000", numeric=True), Column("Trained on"))
     columns = (
         Column("System"),
-        *(Column(formats.metric_title(name), numeric=True) for name in metrics),
-        Column("Size", numeric=True),
-        Column("Time for 1,000", numeric=True),
-        Column("Trained on"),
+        *(Column(formats.metric_heading(name), numeric=True) for name in metrics),
+        *(titles if costs else ()),
     )
     rows = []
     for system in summary.test:
-        size = formats.megabytes(system.bytes)
-        note = "" if system.parameters is None else f"{formats.parameters(system.parameters)} parameters"
         cells = (
-            Cell(system.system, system.kind),
-            *(estimate_cell(system.metrics.get(name)) for name in metrics),
-            known_cell(size, numeric_note=note),
-            known_cell(formats.duration(system.seconds_per_thousand)),
-            known_cell(system.trained_on or formats.UNKNOWN),
+            Cell(system.system, system.kind if costs else ""),
+            *(estimate_of(system, name, summary.comparison.n) for name in metrics),
+            *(cost_cells(system) if costs else ()),
         )
         rows.append(Row(cells, strong=system.system == summary.comparison.candidate))
     caption = (
@@ -107,14 +115,31 @@ def systems_table(summary: RunSummary) -> Table:
     return Table(caption, columns, tuple(rows))
 
 
+def cost_cells(system: Evaluation) -> tuple[Cell, ...]:
+    """How large a system is, how fast, and what it saw."""
+    note = "" if system.parameters is None else f"{formats.parameters(system.parameters)} parameters"
+    return (
+        known_cell(formats.megabytes(system.bytes), numeric_note=note),
+        known_cell(formats.duration(system.seconds_per_thousand)),
+        known_cell(system.trained_on or formats.UNKNOWN),
+    )
+
+
 def _methods(systems: Sequence[Evaluation], metrics: Sequence[str]) -> str:
-    """How the intervals of each metric were made: `accuracy: wilson; macro F1: bca bootstrap (2000)`."""
+    """How the intervals of each metric were made: `accuracy: wilson; macro F1: bca bootstrap (2000)`.
+
+    Many metrics are told by method.
+    """
     parts = []
+    by_method: dict[str, list[str]] = {}
     for name in metrics:
         estimates = [system.metrics[name] for system in systems if name in system.metrics]
         methods = sorted({estimate.method for estimate in estimates if estimate.method not in ("", "none")})
         if methods:
             parts.append(f"{formats.metric_words(name)}: {', '.join(methods)}")
+            by_method.setdefault(", ".join(methods), []).append(formats.metric_words(name))
+    if len(parts) > FEW_METRICS:
+        parts = [f"{', '.join(names)}: {method}" for method, names in by_method.items()]
     return "; ".join(parts) or "no method was recorded"
 
 
@@ -132,7 +157,7 @@ def clean_table(summary: RunSummary) -> Table | None:
         )
         for system in systems
     )
-    columns = (Column("System"), *(Column(formats.metric_title(name), numeric=True) for name in metrics))
+    columns = (Column("System"), *(Column(formats.metric_heading(name), numeric=True) for name in metrics))
     records = " or ".join(formats.counted(size, "record") for size in sizes)
     return Table(f"Only the {records} of the test set that carry no doubt.", columns, rows)
 
@@ -141,7 +166,7 @@ def all_metrics_table(summary: RunSummary) -> Table:
     """Every metric of every system, for those who look for another than the main table shows."""
     names = list(dict.fromkeys(name for system in summary.test for name in system.metrics))
     rows = tuple(
-        Row((Cell(formats.metric_title(name)), *(estimate_cell(system.metrics.get(name)) for system in summary.test)))
+        Row((Cell(formats.metric_heading(name)), *(estimate_cell(system.metrics.get(name)) for system in summary.test)))
         for name in names
     )
     columns = (Column("Metric"), *(Column(system.system, numeric=True) for system in summary.test))
@@ -149,14 +174,14 @@ def all_metrics_table(summary: RunSummary) -> Table:
 
 
 def differences_table(summary: RunSummary, differences: Sequence[Difference]) -> Table:
-    """The candidate against each baseline on the same records."""
+    """The candidate against each baseline on the same records; positive is better."""
+    gained = KINDS[summary.task].gained
     columns = (
         Column("Baseline"),
         Column("Difference", numeric=True),
         Column("p", numeric=True),
         Column("p (Holm)", numeric=True),
-        Column("Gained", numeric=True),
-        Column("Lost", numeric=True),
+        *((Column("Gained", numeric=True), Column("Lost", numeric=True)) if gained else ()),
         Column("Detectable", numeric=True),
         Column("Verdict"),
     )
@@ -168,18 +193,24 @@ def differences_table(summary: RunSummary, differences: Sequence[Difference]) ->
             estimate_cell(found.difference, with_sign=True),
             known_cell(formats.p_value(found.p_value)),
             known_cell(formats.p_value(found.p_holm)),
-            Cell(formats.count(found.gained)),
-            Cell(formats.count(found.lost)),
+            *((Cell(formats.count(found.gained)), Cell(formats.count(found.lost))) if gained else ()),
             known_cell(formats.score(found.smallest_detectable), numeric_note=_needed(found)),
             Cell(found.verdict, "", tone_of(found.verdict)),
         )
         rows.append(Row(cells))
-    metric = formats.metric_title(differences[0].metric) if differences else "Metric"
+    metric = differences[0].metric if differences else ""
     caption = (
-        f"{metric} of {summary.comparison.candidate} minus each baseline, record by record, with the paired 95 % "
-        "interval. Gained: records that only it has right. Lost: records that only the baseline has right."
+        f"{minus_baseline(metric, summary.comparison.candidate)}, record by record, with the paired 95 % "
+        f"interval. {gained}"
     )
-    return Table(caption, columns, tuple(rows))
+    return Table(caption.rstrip(), columns, tuple(rows))
+
+
+def minus_baseline(metric: str, candidate: str) -> str:
+    """What a difference is, in words: turned round where lower values are better."""
+    if metric and formats.lower_is_better(metric):
+        return f"{formats.metric_title(metric)} of each baseline minus that of {candidate} (positive is better)"
+    return f"{formats.metric_title(metric) if metric else 'Metric'} of {candidate} minus each baseline"
 
 
 def _needed(found: Difference) -> str:
@@ -206,10 +237,11 @@ def gates_table(summary: RunSummary) -> Table | None:
 
 def candidates_table(summary: RunSummary) -> Table:
     """Every candidate on validation: what learned, how it did, what it cost."""
-    metrics = tuple(dict.fromkeys((summary.comparison.primary_metric, "accuracy")))
+    beside = KINDS[summary.task].beside
+    metrics = tuple(dict.fromkeys((summary.comparison.primary_metric, *((beside,) if beside else ()))))
     columns = (
         Column("Candidate"),
-        *(Column(formats.metric_title(name), numeric=True) for name in metrics),
+        *(Column(formats.metric_heading(name), numeric=True) for name in metrics),
         Column("Base model"),
         Column("Method"),
         Column("Learned", numeric=True),
@@ -253,7 +285,7 @@ def overfitting_table(summary: RunSummary) -> Table | None:
         Row((Cell(name), estimate_cell(estimate), Cell(formats.count(estimate.n))))
         for name, estimate in summary.overfitting.values.items()
     )
-    metric = formats.metric_title(summary.overfitting.metric)
+    metric = formats.metric_heading(summary.overfitting.metric)
     return Table(
         f"{metric} of {summary.comparison.candidate} on what it learned from and on what it did not see.",
         (Column("Set"), Column(metric, numeric=True), Column("Records", numeric=True)),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
+from metier.data.input_rules import InputRules, Unusable
+from metier.data.records import Input
 from metier.data.sources import read_table
 from metier.data.table import Table, missing_column
 from metier.errors import ArgumentError, DataError, InterruptedRun
@@ -14,15 +16,20 @@ from metier.evaluation.results import Answer
 from metier.events import Notice, Observer, Progress, tell
 from metier.serving.journal import Journal
 from metier.serving.results import AnsweredRow, Prediction
-from metier.serving.specialist import EMPTY, SLICE, Specialist, load_run, with_text_column
+from metier.serving.specialist import SLICE, Specialist, load_run, with_text_column
 from metier.serving.table_writer import Row, choose_writer, write_table
 from metier.store.fingerprint import fingerprint
+from metier.store.values import to_plain
 
 __all__ = ["Specialist", "answered_row", "load_run", "predict_file", "refuse_output"]
 
 ADDED = ("answer", "probability", "reason")
 PREFIX = "metier_"
 BROKEN = "broken row"
+UNFINISHED = "unfinished"
+"""Reason beside an answer that reached the longest length and may lack its end."""
+WRITTEN_SLICE = 32
+"""Different inputs that are answered in writing together: what a kill can lose."""
 
 
 def predict_file(
@@ -37,7 +44,7 @@ def predict_file(
     """Answer every row of a file.
 
     The output has all columns and rows of the input in their order, and three columns more. A row that
-    cannot be read or is empty keeps its place and says why. Equal texts are answered once.
+    cannot be read or asked keeps its place and says why. Equal inputs are answered once.
 
     Args:
         specialist: The model.
@@ -57,25 +64,45 @@ def predict_file(
     for message in table.notices:
         tell(observers, Notice(topic="data", message=message))
     rules = with_text_column(specialist.rules, text_column, specialist.folder)
-    for column in rules.text_columns:
-        if column not in table.columns:
-            raise _lacks(table, column)
-    texts = [rules.text_of(row) for row in table.rows]
-    different = list(dict.fromkeys(text for text in texts if text))
-    identity = fingerprint([specialist.identity, table.source.sha256, list(rules.text_columns), rules.template])
+    asked = _asked(table, rules)
+    different = {_key(given): given for given in asked if isinstance(given, Input)}
+    identity = fingerprint([specialist.identity, table.source.sha256, to_plain(rules)])
     journal = Journal.open(output, identity, resume=resume)
     continued = len(journal.answers)
     if continued:
         message = f"{output.name}: an interrupted prediction goes on after {continued} of {len(different)} texts"
         tell(observers, Notice(topic="resume", message=message))
-    _answer_all(specialist, different, journal, observers)
-    by_text = dict(zip(different, journal.answers, strict=True))
-    empty = AnsweredRow(answer=None, probability=None, reason=EMPTY)
-    answered = _in_place(table, [by_text.get(text, empty) for text in texts])
+    _answer_all(specialist, list(different.values()), journal, observers)
+    by_key = dict(zip(different, journal.answers, strict=True))
+    answered = _in_place(table, [each if isinstance(each, AnsweredRow) else by_key[_key(each)] for each in asked])
     added = _added_columns(table.columns, observers)
     _write(output, table, answered, added)
     journal.close()
     return _summary(output, answered, continued, added)
+
+
+def _asked(table: Table, rules: InputRules) -> list[Input | AnsweredRow]:
+    """What every row asks, or why it asks nothing.
+
+    Raises:
+        DataError: The file lacks a column that the rules read.
+    """
+    asked: list[Input | AnsweredRow] = []
+    for number, row in zip(table.row_numbers, table.rows, strict=True):
+        try:
+            given = rules.input_of(row, str(number))
+        except DataError as fault:
+            raise _lacks(table, rules, fault) from fault
+        if isinstance(given, Unusable):
+            asked.append(AnsweredRow(answer=None, probability=None, reason=given.reason))
+        else:
+            asked.append(given)
+    return asked
+
+
+def _key(given: Input) -> Hashable:
+    """What two inputs share that are answered alike."""
+    return given.text, given.messages, given.tools
 
 
 def refuse_output(output: Path) -> None:
@@ -91,28 +118,36 @@ def refuse_output(output: Path) -> None:
 
 
 def answered_row(answer: Answer) -> AnsweredRow:
-    """What a file says about one answer."""
+    """What a file says about one answer: the label and how sure, or the text that was written."""
     logprob = (answer.label_logprobs or {}).get(answer.label) if answer.label is not None else None
     probability = math.exp(logprob) if logprob is not None else None
-    return AnsweredRow(answer=answer.label, probability=probability, reason=answer.reason)
+    said = answer.label if answer.label is not None else answer.text
+    reasons = [reason for reason in (answer.reason, UNFINISHED if answer.stop == "length" else None) if reason]
+    return AnsweredRow(answer=said, probability=probability, reason="; ".join(reasons) or None)
 
 
-def _lacks(table: Table, column: str) -> DataError:
-    fault = missing_column(table.source.name, column, table.columns)
-    return DataError(fault.where, fault.found, fault.wanted, f"{fault.fix} --text-column names another.".strip())
+def _lacks(table: Table, rules: InputRules, fault: DataError) -> DataError:
+    """The error for a file that lacks a column, naming the file and the columns that it has."""
+    wanted = next((name for name in rules.text_columns if name not in table.columns), None)
+    if wanted is not None:
+        fault = missing_column(table.source.name, wanted, table.columns)
+    return DataError(table.source.name, fault.found, fault.wanted, f"{fault.fix} --text-column names another.".strip())
 
 
-def _answer_all(specialist: Specialist, texts: Sequence[str], journal: Journal, observers: Sequence[Observer]) -> None:
-    """Answer what the journal does not hold yet, a slice at a time."""
+def _answer_all(
+    specialist: Specialist, inputs: Sequence[Input], journal: Journal, observers: Sequence[Observer]
+) -> None:
+    """Answer what the journal does not hold yet, a slice at a time; written answers take longer, so fewer at once."""
+    size = SLICE if specialist.labels else WRITTEN_SLICE
     try:
-        while len(journal.answers) < len(texts):
+        while len(journal.answers) < len(inputs):
             start = len(journal.answers)
-            some = texts[start : start + SLICE]
-            journal.add([answered_row(answer) for answer in specialist.answer(some)])
-            tell(observers, Progress(label="predict", done=start + len(some), total=len(texts), unit="texts"))
+            some = inputs[start : start + size]
+            journal.add([answered_row(answer) for answer in specialist.ask(some)])
+            tell(observers, Progress(label="predict", done=start + len(some), total=len(inputs), unit="texts"))
     except KeyboardInterrupt:
         raise InterruptedRun(
-            "metier predict", f"interrupted after {len(journal.answers):,} of {len(texts):,} texts", "",
+            "metier predict", f"interrupted after {len(journal.answers):,} of {len(inputs):,} texts", "",
             "What was answered is kept; the same command goes on.",
         ) from None  # fmt: skip
 
@@ -159,6 +194,7 @@ def _summary(
     without = Counter((about.reason or "").partition(":")[0] for about in every if about.answer is None)
     return Prediction(
         output=output, rows=len(every), answered=sum(about.answer is not None for about in every),
-        cut=sum(about.answer is not None and about.reason is not None for about in every),
+        cut=sum(about.answer is not None and "cut" in (about.reason or "") for about in every),
+        unfinished=sum(about.answer is not None and UNFINISHED in (about.reason or "") for about in every),
         unanswered=dict(sorted(without.items())), continued=continued, columns=added,
     )  # fmt: skip

@@ -12,11 +12,12 @@ class AnsweredRow:
     """What is written beside one row of a file."""
 
     answer: str | None
-    """The most probable label; None when the row could not be answered."""
+    """The most probable label, or what was written; None when the row could not be answered."""
     probability: float | None
     """Of that label; None where there is no answer or the model gives none."""
     reason: str | None
-    """Why there is no answer (`empty text`, `broken row: …`), or `cut` where only a part of the text was read."""
+    """Why there is no answer (`empty text`, `broken row: …`), or `cut` where only a part of the text was read, or
+    `unfinished` where the answer reached its longest length."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,8 @@ class Prediction:
     answered: int
     cut: int
     """Answered rows whose text was too long and was cut."""
+    unfinished: int
+    """Written answers that reached the longest length."""
     unanswered: Mapping[str, int]
     """Rows without an answer, by reason."""
     continued: int

@@ -15,15 +15,15 @@ from metier.evaluation.results import Answer
 from metier.evaluation.systems import AnswerOptions, System
 from metier.evaluation.tuned import HowAsked, tuned_system
 from metier.events import Event, Notice, Observer, tell
-from metier.model.encode import Encoder
-from metier.model.saved import ABOUT, load_model
+from metier.model.prompt import PromptFormat
+from metier.model.saved import ABOUT, Saved, load_model
 from metier.recipe.load import load_recipe
 from metier.recipe.sections import HardwareSection
 from metier.store.fingerprint import file_sha256, fingerprint
 from metier.store.run_folder import RunFolder, find_run
 
 SLICE = 200
-"""Different texts that are answered together: what a kill can lose, and how often progress is told."""
+"""Different inputs that are answered together: what a kill can lose, and how often progress is told."""
 EMPTY = "empty text"
 
 
@@ -37,20 +37,27 @@ class Specialist:
     rules: InputRules | None
     """How a row becomes a text; None for a model without its run, which can still answer texts."""
     labels: tuple[str, ...]
+    """What it answers with; empty where it writes."""
     hardware: Hardware
+    task: str = "classification"
+    """The recipe's task."""
 
     def answer(self, texts: Sequence[str]) -> Iterator[Answer]:
-        """One answer for every text, in order: the most probable label, and the log-probability of each.
+        """One answer for every text, in order: the most probable label and the log-probability of each, or a text.
 
-        Texts are cleaned as the training data was. One that is empty then has no label and a reason.
+        Texts are cleaned as the training data was. One that is empty then has no answer and a reason.
         """
         clean = (self.rules or InputRules(text_columns=())).clean
         for start in range(0, len(texts), SLICE):
             cleaned = [clean(text) for text in texts[start : start + SLICE]]
             inputs = [Input(id=str(start + place), text=text) for place, text in enumerate(cleaned) if text]
-            answers = self.system.answer(inputs, AnswerOptions()) if inputs else iter(())
+            answers = self.ask(inputs) if inputs else iter(())
             for place, text in enumerate(cleaned):
                 yield next(answers) if text else Answer(id=str(start + place), label=None, reason=EMPTY)
+
+    def ask(self, inputs: Sequence[Input]) -> Iterator[Answer]:
+        """One answer for every input, in order; inputs are cleaned already."""
+        return self.system.answer(inputs, AnswerOptions())
 
     @cached_property
     def identity(self) -> str:
@@ -69,8 +76,27 @@ def load_run(path: Path, observers: Sequence[Observer] = ()) -> Specialist:
 
     Raises:
         RunFolderError: There is no run.
-        ModelError: The run has no promoted model yet, or its base model is missing or another one.
+        ModelError: The run has no promoted model yet, its model answers nothing, or its base model is missing or
+            another one.
     """
+    return as_specialist(read_promoted(path, observers), observers)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Promoted:
+    """A run's model as it was read from disk."""
+
+    folder: Path
+    """The model's folder."""
+    saved: Saved
+    hardware: Hardware
+    seed: int
+    """Of sampling, where answers are sampled."""
+
+
+def read_promoted(path: Path, observers: Sequence[Observer] = ()) -> Promoted:
+    """Read the promoted model of a run; arguments and errors as `load_run`."""
+    seed = 17
     if (path / ABOUT).is_file():
         folder, section = path, HardwareSection()
     else:
@@ -81,19 +107,40 @@ def load_run(path: Path, observers: Sequence[Observer] = ()) -> Specialist:
                 str(path), "has no promoted model yet", "a run that reached its test set",
                 "Run its recipe with --resume.",
             )  # fmt: skip
-        section = load_recipe(run.recipe).hardware
+        recipe = load_recipe(run.recipe)
+        section, seed = recipe.hardware, recipe.seed
     hardware = choose_hardware(section)
     saved = load_model(folder, hardware, observers)
-    encoder = Encoder(saved.model.base.tokenizer, saved.max_length, saved.too_long)
+    if saved.task == "text":
+        found, fix = (
+            "has learned to read on, and answers nothing",
+            "`metier export` makes it a base for another recipe.",
+        )
+        raise ModelError(str(path), found, "a model that answers", fix)
+    return Promoted(folder=folder, saved=saved, hardware=hardware, seed=seed)
+
+
+def as_specialist(promoted: Promoted, observers: Sequence[Observer] = ()) -> Specialist:
+    """A model that was read, ready to answer."""
+    saved = promoted.saved
 
     def notices(event: Event) -> None:
         if isinstance(event, Notice):  # how far it is, is told by whoever asks
             tell(observers, event)
 
-    asked = HowAsked(encoder, saved.prompt, saved.rule)
-    system = tuned_system(saved.model, asked, trained_on=f"{saved.examples} examples", observers=(notices,))
-    labels = saved.model.labels or saved.prompt.labels
-    return Specialist(folder=folder, system=system, rules=_rules(folder), labels=labels, hardware=hardware)
+    system = tuned_system(
+        saved.model, replace(HowAsked.of(saved), seed=promoted.seed), trained_on=f"{saved.examples} examples",
+        observers=(notices,),
+    )  # fmt: skip
+    return Specialist(
+        folder=promoted.folder, system=system, rules=_rules(promoted.folder), labels=labels_of(saved),
+        hardware=promoted.hardware, task=saved.task,
+    )  # fmt: skip
+
+
+def labels_of(saved: Saved) -> tuple[str, ...]:
+    """What a saved model answers with; empty where it writes."""
+    return saved.model.labels or (saved.prompt.labels if isinstance(saved.prompt, PromptFormat) else ())
 
 
 def with_text_column(rules: InputRules | None, column: str | None, folder: Path) -> InputRules:
@@ -103,7 +150,8 @@ def with_text_column(rules: InputRules | None, column: str | None, folder: Path)
         DataError: Neither the model nor the caller says which column it is.
     """
     if column is not None:
-        return replace(rules or InputRules(text_columns=()), text_columns=(column,), template=None)
+        rules = rules or InputRules(text_columns=())
+        return replace(rules, text_columns=(column,), template=None, shape="columns", fields={})
     if rules is None:
         fix = "Name it with --text-column, or give the run's folder."
         raise DataError(str(folder), "does not say which column holds the text", "", fix)

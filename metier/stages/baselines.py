@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from metier.data.records import Choice
 from metier.engine.forward import TreeRunner
 from metier.engine.trunk import TrunkCache
 from metier.evaluation.evaluate import evaluate_system
 from metier.evaluation.files import write_evaluation
 from metier.evaluation.language_model import Ground
 from metier.evaluation.results import Evaluation
+from metier.evaluation.readers import ReadingGround
 from metier.evaluation.systems import Material, System, build_system
+from metier.evaluation.writers import WritingGround
 from metier.events import Table, tell
+from metier.model.chat_encode import ChatEncoder
 from metier.model.encode import Encoder, cut_policy
 from metier.recipe.sections import ModelSection, Recipe
+from metier.recipe.tasks import WRITES
 from metier.stages.workshop import Workshop
 
 LANGUAGE_MODEL_SYSTEMS = frozenset({"zero_shot", "few_shot"})
+HEADLINES: Mapping[str, tuple[str, ...]] = {
+    "classification": ("accuracy",), **dict.fromkeys(WRITES, ("chrf", "loss")), "text": (),
+}  # fmt: skip
+"""Task -> what a short table shows beside the primary metric."""
 
 
 def baseline_systems(shop: Workshop, trunk: TrunkCache | None = None) -> list[System]:
@@ -30,7 +37,7 @@ def baseline_systems(shop: Workshop, trunk: TrunkCache | None = None) -> list[Sy
     wanted = shop.recipe.evaluation.systems
     extras: dict[str, object] = {}
     if LANGUAGE_MODEL_SYSTEMS & set(wanted):
-        extras["ground"] = _ground(shop, trunk)
+        extras["ground"] = _ground_of(shop, trunk)
     if "probe" in wanted:
         base = shop.base(ModelSection(name=shop.recipe.evaluation.probe_model))
         extras |= {
@@ -41,7 +48,7 @@ def baseline_systems(shop: Workshop, trunk: TrunkCache | None = None) -> list[Sy
         }
     material = Material(
         train=shop.train, validation=shop.validation, labels=shop.data.labels, section=shop.recipe.evaluation,
-        seed=shop.recipe.seed, observers=shop.observers, extras=extras,
+        seed=shop.recipe.seed, observers=shop.observers, extras=extras, task=shop.recipe.task,
     )  # fmt: skip
     return [build_system(name, material) for name in wanted]
 
@@ -58,26 +65,47 @@ def language_model_candidate(shop: Workshop) -> Recipe:
 def measure_baselines(shop: Workshop, systems: Sequence[System]) -> list[Evaluation]:
     """Evaluate the systems on the validation records that they were set up on, and show them."""
     section = shop.recipe.evaluation
-    records: list[Choice] = shop.validation[: section.selection_examples]
+    records = shop.validation[: section.selection_examples]
     found = [
         evaluate_system(
-            system, records, set_name="selection", labels=shop.data.labels, section=section, seed=shop.recipe.seed,
-            observers=shop.observers,
+            system, records, set_name="selection", task=shop.recipe.task, labels=shop.data.labels, section=section,
+            seed=shop.recipe.seed, observers=shop.observers,
         )
         for system in systems
     ]  # fmt: skip
     for evaluation in found:
         write_evaluation(evaluation, shop.folder.evaluation_of("selection").path)
-    metric = section.primary_metric
-    rows = [[e.system, _number(e, "accuracy"), _number(e, metric), e.trained_on] for e in found]
+    shown = list(dict.fromkeys((*HEADLINES[shop.recipe.task], section.primary_metric)))
+    rows = [[e.system, *(_number(e, metric) for metric in shown), e.trained_on] for e in found]
     title = f"What is there without training, on {len(records)} validation records on which it was set up"
-    tell(shop.observers, Table(title=title, columns=("system", "accuracy", metric, "saw"), rows=rows))
+    tell(shop.observers, Table(title=title, columns=("system", *shown, "saw"), rows=rows))
     return found
 
 
 def _number(evaluation: Evaluation, metric: str) -> str:
     value = evaluation.metrics[metric].value
     return "unknown" if value is None else f"{value:.3f}"
+
+
+def _ground_of(shop: Workshop, trunk: TrunkCache | None) -> Ground | WritingGround | ReadingGround:
+    """What zero_shot and few_shot are built on, by task."""
+    if shop.recipe.task == "classification":
+        return _ground(shop, trunk)
+    recipe = language_model_candidate(shop)
+    base = shop.base(recipe.model)
+    encoder, runner = shop.encoder(base, recipe), TreeRunner(base.network, None, shop.observers)
+    size = sum(p.numel() * p.element_size() for p in base.network.parameters())
+    budget = recipe.training.tokens_per_microbatch
+    if shop.recipe.task not in WRITES:
+        return ReadingGround(
+            name=base.name, runner=runner, encoder=encoder, parameters=base.parameters, bytes=size, budget=budget
+        )
+    chat = ChatEncoder(encoder)
+    return WritingGround(
+        name=base.name, context=base.context, runner=runner, encoder=chat, prompt=shop.chat_prompt(recipe),
+        decoding=shop.decoding(recipe, chat), parameters=base.parameters, bytes=size, budget=budget,
+        store=shop.answers(base),
+    )  # fmt: skip
 
 
 def _ground(shop: Workshop, trunk: TrunkCache | None) -> Ground:

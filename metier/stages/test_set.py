@@ -6,7 +6,7 @@ import gc
 from collections.abc import Sequence
 from dataclasses import replace
 
-from metier.data.records import Choice
+from metier.data.records import Record
 from metier.device import derive_seed
 from metier.engine.trunk import TrunkCache
 from metier.evaluation.compare import compare
@@ -17,7 +17,6 @@ from metier.evaluation.results import Comparison, Evaluation
 from metier.evaluation.seal import record_opening
 from metier.evaluation.systems import System
 from metier.evaluation.tuned import HowAsked, tuned_system
-from metier.model.encode import Encoder
 from metier.model.saved import Saved, load_model
 from metier.stages.attempt import Attempt
 from metier.stages.baselines import baseline_systems, language_model_candidate
@@ -81,10 +80,9 @@ def _load_promoted(shop: Workshop) -> Saved:
 
 
 def _tuned(shop: Workshop, saved: Saved, trunk: TrunkCache | None) -> System:
-    encoder = Encoder(saved.model.base.tokenizer, saved.max_length, saved.too_long)
     return tuned_system(
-        saved.model, HowAsked(encoder, saved.prompt, saved.rule), trained_on=f"{saved.examples} examples", trunk=trunk,
-        observers=shop.observers,
+        saved.model, replace(HowAsked.of(saved), seed=shop.recipe.seed), trained_on=f"{saved.examples} examples",
+        trunk=trunk, observers=shop.observers,
     )  # fmt: skip
 
 
@@ -93,7 +91,8 @@ def _shared_trunk(shop: Workshop, chosen: Attempt, saved: Saved) -> TrunkCache |
 
     Weights that learned are kept in float32 and have a hash of their own: such a model shares nothing.
     """
-    wants = saved.model.head is None and 0 < saved.trunk_layers < saved.model.base.layers
+    labels = saved.model.head is None and shop.recipe.task == "classification"
+    wants = labels and 0 < saved.trunk_layers < saved.model.base.layers
     if not wants or not {"zero_shot", "few_shot"} & set(shop.recipe.evaluation.systems):
         return None
     learned_weights = saved.model.section.method in ("full", "freeze")
@@ -102,10 +101,10 @@ def _shared_trunk(shop: Workshop, chosen: Attempt, saved: Saved) -> TrunkCache |
     return shop.trunk(saved.model.base, saved.trunk_layers, causal=True)
 
 
-def _answer(shop: Workshop, system: System, records: Sequence[Choice], set_name: str) -> Evaluation:
+def _answer(shop: Workshop, system: System, records: Sequence[Record], set_name: str) -> Evaluation:
     return evaluate_system(
-        system, records, set_name=set_name, labels=shop.data.labels, section=shop.recipe.evaluation,
-        seed=shop.recipe.seed, observers=shop.observers,
+        system, records, set_name=set_name, task=shop.recipe.task, labels=shop.data.labels,
+        section=shop.recipe.evaluation, seed=shop.recipe.seed, observers=shop.observers,
     )  # fmt: skip
 
 

@@ -9,17 +9,26 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from metier.data.instruction import with_instruction
 from metier.data.prepared import PreparedData
-from metier.data.records import Choice
+from metier.data.records import Record
 from metier.device import Hardware, choose_hardware
 from metier.engine.features import FeatureStore
+from metier.engine.generate import Decoding
 from metier.engine.trunk import TrunkCache, TrunkIdentity
+from metier.evaluation.answer_store import AnswerStore
 from metier.evaluation.score_store import ScoreStore
+from metier.evaluation.writers import decoding_of
+from metier.errors import ModelError
 from metier.events import Observer
-from metier.model.base import BaseModel, load_base_model, weights_fingerprint
+from metier.model.base import BaseModel, load_base_model, model_kind, weights_fingerprint
+from metier.model.chat_encode import ChatEncoder
+from metier.model.chat_prompt import ChatPrompt, make_chat_prompt
 from metier.model.encode import Encoder, cut_policy
+from metier.model.generation import settle_generation
 from metier.model.prompt import PromptFormat, make_prompt_format
 from metier.recipe.sections import ModelSection, Recipe
+from metier.recipe.tasks import WRITES
 from metier.store.cache import cache_folder
 from metier.store.files import read_json
 from metier.store.run_folder import RunFolder
@@ -46,14 +55,21 @@ class Workshop:
         return choose_hardware(self.recipe.hardware)
 
     @cached_property
-    def train(self) -> list[Choice]:
+    def train(self) -> list[Record]:
         """All training records."""
         return list(self.data.train.records())
 
     @cached_property
-    def validation(self) -> list[Choice]:
+    def validation(self) -> list[Record]:
         """All validation records, in an order that is a function of their ids: its first N are a fair sample."""
         return sorted(self.data.validation.records(), key=lambda record: record.id)
+
+    @property
+    def judged_validation(self) -> list[Record]:
+        """What candidates are judged on: all of validation; of written answers the sample that baselines see."""
+        if self.recipe.task in WRITES:
+            return self.validation[: self.recipe.evaluation.selection_examples]
+        return self.validation
 
     def weights(self, section: ModelSection) -> str:
         """Hash of the weights of a base model, without loading them; a model that cannot be used is told here."""
@@ -61,6 +77,21 @@ class Workshop:
         if key not in self._weights:
             self._weights[key] = weights_fingerprint(section, self.observers)
         return self._weights[key]
+
+    def refuse_unfit(self) -> None:
+        """Tell a model that cannot do the task before hours go into others.
+
+        Raises:
+            ModelError: A candidate that should write is an encoder.
+        """
+        if self.recipe.task == "classification":
+            return
+        for name, recipe in self.candidates.items():
+            if model_kind(recipe.model, self.observers) != "decoder":
+                raise ModelError(
+                    f"{name}: model", f"{recipe.model.name} is an encoder, which cannot write", "a language model",
+                    f"Choose one for `task: {recipe.task}`, such as smollm2-135m.",
+                )  # fmt: skip
 
     def base(self, section: ModelSection) -> BaseModel:
         """A base model that nothing is attached to; encoders in float32, which they are small enough for."""
@@ -80,9 +111,24 @@ class Workshop:
         """How text becomes tokens for one model and candidate."""
         return Encoder(base.tokenizer, min(recipe.training.max_length, base.context), cut_policy(recipe.data.too_long))
 
+    def asked(self, recipe: Recipe) -> PromptFormat | ChatPrompt | None:
+        """How a record is put before a language model; None where it only reads."""
+        if recipe.task == "classification":
+            return self.prompt(recipe)
+        return self.chat_prompt(recipe) if recipe.task in WRITES else None
+
     def prompt(self, recipe: Recipe) -> PromptFormat:
-        """How a record is put before a language model."""
+        """How a record is put before a language model that answers with a label."""
         return make_prompt_format(recipe.prompt, self.data.labels, self.data.card.label_column)
+
+    def chat_prompt(self, recipe: Recipe) -> ChatPrompt:
+        """How a record is put before a language model that writes."""
+        return make_chat_prompt(with_instruction(recipe.prompt, self.data.card))
+
+    def decoding(self, recipe: Recipe, encoder: ChatEncoder) -> Decoding:
+        """How answers are written, the longest answer settled by the training answers."""
+        settled = settle_generation(recipe.generation, encoder, [record.gold for record in self.train])
+        return decoding_of(settled, encoder, seed=recipe.seed)
 
     def trunk(self, base: BaseModel, depth: int, *, causal: bool) -> TrunkCache:
         """Stored boundary states of the lowest `depth` blocks of a base model."""
@@ -100,6 +146,11 @@ class Workshop:
         """Stored label scores of a base model."""
         identity = f"{base.weights_sha256}/{base.network.dtype}"
         return ScoreStore(cache_folder("scores") / f"{base.weights_sha256[:24]}.jsonl", identity, self.observers)
+
+    def answers(self, base: BaseModel) -> AnswerStore:
+        """Stored answers of a base model."""
+        identity = f"{base.weights_sha256}/{base.network.dtype}"
+        return AnswerStore(cache_folder("answers") / f"{base.weights_sha256[:24]}.jsonl", identity, self.observers)
 
     def model_size(self, attempt: Attempt) -> int:
         """Parameters of an attempt's model."""

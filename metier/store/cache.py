@@ -1,6 +1,6 @@
 """The cache: what was computed once and can be computed again. And the state folder, which cannot.
 
-`METIER_CACHE` and `METIER_STATE` move them. The cache holds packaged models, label scores, stages, features and
+`METIER_CACHE` and `METIER_STATE` move them. The cache holds packaged models, label scores, answers, stages, features and
 boundary states of the trunk; these can be inverted to text, so its folders are the owner's alone.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from metier.errors import LackingEnvironment
 
-CACHE_KINDS = ("models", "trunk", "features", "scores", "stages")
+CACHE_KINDS = ("models", "trunk", "features", "scores", "answers", "stages")
 _OWNER_ONLY = 0o700
 
 

@@ -117,9 +117,10 @@ class AttemptFolder:
         """Folder of history and checkpoints."""
         return self.path / "training"
 
-    def checkpoint(self, step: int) -> Path:
-        """Folder of the checkpoint after optimiser step `step`."""
-        return self.checkpoints / f"checkpoint-{step}"
+    @property
+    def left_out(self) -> Path:
+        """Training records from which this attempt could learn nothing, with the reason."""
+        return self.checkpoints / "left_out.jsonl"
 
     @property
     def evaluation(self) -> Path:
@@ -129,10 +130,6 @@ class AttemptFolder:
     def results(self, set: str) -> Path:
         """Metrics on `set`."""
         return EvaluationFolder(self.evaluation / _safe(set)).results
-
-    def items(self, set: str, system: str) -> Path:
-        """Answers of `system` on `set`."""
-        return EvaluationFolder(self.evaluation / _safe(set)).items(system)
 
 
 @dataclass(frozen=True)

@@ -56,28 +56,29 @@ class LanguageObjective:
     """Answers as tokens: cross-entropy at every answer token, end of turn included."""
 
     runner: TreeRunner
-    sequences: Sequence[TokenSequence]
+    examples: Sequence[Sequence[TokenSequence]]
+    """The sequences of each example: one an answer, so a conversation has as many as turns that are learned."""
     weights: Sequence[float]
     """Weight of each example's tokens."""
 
     def __len__(self) -> int:
         """Number of examples."""
-        return len(self.sequences)
+        return len(self.examples)
 
     def weight(self, numbers: Sequence[int]) -> float:
         """Summed weight of the answer tokens."""
-        return sum(self.weights[number] * int(self.sequences[number].targets.sum()) for number in numbers)
+        return sum(self.weights[number] * self.targets([number]) for number in numbers)
 
     def targets(self, numbers: Sequence[int]) -> int:
         """Number of answer tokens."""
-        return sum(int(self.sequences[number].targets.sum()) for number in numbers)
+        return sum(int(each.targets.sum()) for number in numbers for each in self.examples[number])
 
     def parts(self, numbers: Sequence[int], budget: int) -> Iterator[Part]:
         """Run examples as token trees; those that share a prefix go together."""
-        chosen = [self.sequences[number] for number in numbers]
-        for group in cut_into_groups(chosen, budget):
-            sequences = [chosen[number] for number in group]
-            weights = np.array([self.weights[numbers[number]] for number in group], dtype=np.float32)
+        chosen = [(each, self.weights[number]) for number in numbers for each in self.examples[number]]
+        for group in cut_into_groups([each for each, _ in chosen], budget):
+            sequences = [chosen[place][0] for place in group]
+            weights = np.array([chosen[place][1] for place in group], dtype=np.float32)
             tree = TokenTree.build(sequences)
             logits = self.runner.logits(tree, sequences)
             wanted = torch.from_numpy(tree.target_ids).to(logits.device)

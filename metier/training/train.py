@@ -34,7 +34,7 @@ from metier.training.sampler import Sampler
 from metier.training.schedule import DEFAULT_LEARNING_RATES, learning_rate_at
 
 Validate = Callable[[], Mapping[str, float]]
-"""Metric names and values; the first is maximised, `loss` (minimised) decides between equals."""
+"""Metric names and values; the first is maximised, `loss` (minimised) decides between equals, or alone."""
 
 
 @dataclass(eq=False)
@@ -159,8 +159,8 @@ class _Loop:
         assert self.validate is not None
         with without_dropout(self.model.network):
             metrics = dict(self.validate())
-        first = next(iter(metrics.values()))
-        return metrics, (first, -metrics["loss"]) if "loss" in metrics else (first,)
+        ranked = [value for name, value in metrics.items() if name != "loss"][:1]
+        return metrics, (*ranked, -metrics["loss"]) if "loss" in metrics else tuple(ranked)
 
     def _validate(self) -> None:
         metrics, score = self._measure()

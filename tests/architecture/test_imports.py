@@ -51,7 +51,9 @@ DOORS = {
 """What the command line calls."""
 
 EXTRA: dict[str, set[str]] = {
-    "report": VALUES | {"evaluation.files"},  # evaluation alone knows how its files are read; that needs no torch
+    "model": {"data.records"},  # a conversation's turns are what the encoder encodes; records are values without torch
+    # Evaluation alone knows how its files are read and how counts become a score; neither needs torch.
+    "report": VALUES | {"evaluation.files", "evaluation.text_metrics"},
     "cli": VALUES | DOORS | {"recipe.sections"},
 }
 """Room -> single modules beyond its row."""

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from metier.cli.demo import DEMO_RECIPE
+from metier.cli.demo import ACTS, BUILTIN
+
+DEMO_RECIPE = BUILTIN / ACTS["sort"]
 
 ROWS = [("Where is my parcel?", "order_status"), ("I want my money back", "refund"), ("It is broken", "damaged")]
 

@@ -10,7 +10,7 @@ import pytest
 
 from metier.data.prepare import prepare_data
 from metier.data.prepared import PreparedData
-from metier.recipe.sections import DataSection
+from metier.recipe.sections import Recipe
 
 WORDS = ["refund", "parcel", "grinder", "invoice", "kettle", "coffee", "address", "password", "box", "filter"]
 
@@ -32,9 +32,12 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 def prepare(tmp_path: Path) -> Callable[..., PreparedData]:
     """Prepares data with section fields as keywords."""
 
-    def run(*, seed: int = 17, folder: str = "prepared", observers: Any = (), **fields: Any) -> PreparedData:
+    def run(
+        *, seed: int = 17, folder: str = "prepared", observers: Any = (), task: str = "classification", **fields: Any
+    ) -> PreparedData:
         values = {key: str(value) if isinstance(value, Path) else value for key, value in fields.items()}
-        return prepare_data(DataSection(**values), seed=seed, folder=tmp_path / folder, observers=observers)
+        section = Recipe.model_validate({"task": task, "data": values}).data
+        return prepare_data(section, seed=seed, folder=tmp_path / folder, observers=observers, task=task)
 
     return run
 

@@ -88,7 +88,7 @@ def test_a_column_called_label_that_is_none_says_why(label: str, why: str, write
 
 def test_nested_columns_are_said(write: Write) -> None:
     found = describe_data(write("d.jsonl", "".join(f'{{"m": {{"text": "my text {i}"}}}}\n' for i in range(40))))
-    assert "Lists and objects (`m`) are not opened" in found.questions[0]
+    assert "Lists and objects (`m`) are read by a path into them, such as `m.text`." in found.questions[0]
 
 
 def test_a_usual_group_is_the_last_guess_for_the_label(write: Write) -> None:

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from metier.engine.forward import TreeRunner
-from metier.engine.score import label_sequences, score_labels
-from metier.engine.tree import Ints
+from metier.engine.score import label_sequences, score_labels, target_log_probabilities
+from metier.engine.tree import Ints, TokenSequence
+from metier.events import Progress
 from metier.engine.trunk import TrunkCache, TrunkIdentity
 
 TinyBase = Callable[..., Any]
@@ -80,3 +81,53 @@ def test_over_a_stored_trunk(
     trunk.build(base.network, label_sequences(prompts, labels))
     scores, _ = score_labels(TreeRunner(base.network, trunk), prompts, labels, budget=64)
     np.testing.assert_allclose(scores, row_by_row(base.network, prompts, labels), atol=1e-4)
+
+
+def target_sums(network: Any, sequences: Sequence[TokenSequence]) -> list[tuple[float, int]]:
+    found = []
+    for sequence in sequences:
+        with torch.no_grad():
+            logits = network(input_ids=torch.from_numpy(sequence.ids)[None], use_cache=False).logits[0].double()
+        logprobs = torch.log_softmax(logits, dim=1)
+        places = np.flatnonzero(sequence.targets)
+        found.append((sum(float(logprobs[place - 1, sequence.ids[place]]) for place in places), len(places)))
+    return found
+
+
+@pytest.fixture
+def conversations() -> list[TokenSequence]:
+    """Several turns: targets in the middle and at the end; whole passages; nothing to learn; one twice."""
+    rng = np.random.default_rng(4)
+    start = rng.integers(3, 250, 6)
+    made = []
+    for length in (9, 5, 12):
+        ids = np.concatenate([start, rng.integers(3, 250, length)])
+        made.append(TokenSequence(ids, (np.arange(len(ids)) % 4 > 1) & (np.arange(len(ids)) > 7)))
+    passage = TokenSequence(made[0].ids, np.arange(len(made[0].ids)) > 0)
+    nothing = TokenSequence(start, np.zeros(6, dtype=np.bool_))
+    return [*made, nothing, made[1], passage]
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mistral", "gemma3_text", "mamba"])
+@pytest.mark.parametrize("budget", [1, 20, 10_000])
+def test_targets_anywhere(tiny_base: TinyBase, conversations: list[TokenSequence], family: str, budget: int) -> None:
+    network = tiny_base(family).network
+    seen: list[Progress] = []
+    for some in (conversations, conversations[:3], conversations[:1]):
+        wanted = target_sums(network, some)
+        found = target_log_probabilities(
+            TreeRunner(network),
+            some,
+            budget=budget,
+            observers=[seen.append],  # type: ignore[list-item]
+            title="loss",
+        )
+        assert [tokens for _, tokens in found] == [tokens for _, tokens in wanted]
+        np.testing.assert_allclose([total for total, _ in found], [total for total, _ in wanted], atol=1e-4)
+    assert seen[-1] == Progress(label="loss", done=1, total=1)
+
+
+def test_no_targets_at_all(tiny_base: TinyBase, conversations: list[TokenSequence]) -> None:
+    runner = TreeRunner(tiny_base("llama").network)
+    assert target_log_probabilities(runner, [], budget=10) == []
+    assert target_log_probabilities(runner, [conversations[3]], budget=10) == [(0.0, 0)]

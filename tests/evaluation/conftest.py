@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from metier.data.records import Choice
+from metier.data.records import Choice, Conversation, Message
 from metier.evaluation.evaluate import About, evaluate_items
-from metier.evaluation.results import Evaluation, Item
+from metier.evaluation.measures import MEASURES
+from metier.evaluation.results import Answer, Evaluation, Item
 
 
 @pytest.fixture
@@ -96,5 +97,59 @@ def make_records() -> Callable[..., list[Choice]]:
             text = f"{words[shown]} number {int(generator.integers(1000))}"
             records.append(Choice(id=f"{prefix}{place}", text=text, label=label, source="a.csv", row=place + 1))
         return records
+
+    return make
+
+
+@pytest.fixture
+def make_dialogues() -> Callable[..., list[Conversation]]:
+    """Conversations of one question and one gold answer."""
+
+    def make(
+        golds: Sequence[str],
+        asked: Sequence[str] | None = None,
+        groups: Sequence[str | None] | None = None,
+        prefix: str = "d",
+    ) -> list[Conversation]:
+        records = []
+        for place, gold in enumerate(golds):
+            text = asked[place] if asked else f"question {place}"
+            turns = (Message(role="user", content=text), Message(role="assistant", content=gold))
+            group = groups[place] if groups else None
+            records.append(
+                Conversation(
+                    id=f"{prefix}{place}", text=text, messages=turns, group=group, source="a.jsonl", row=place + 1
+                )
+            )
+        return records
+
+    return make
+
+
+@pytest.fixture
+def make_written(make_dialogues: Callable[..., list[Conversation]]) -> Callable[..., Evaluation]:
+    """An evaluation of planted written answers; `losses` are (sum of log-probabilities, tokens) an item."""
+
+    def make(
+        system: str,
+        golds: Sequence[str],
+        answers: Sequence[str | None],
+        groups: Sequence[str | None] | None = None,
+        losses: Sequence[tuple[float, int] | None] | None = None,
+        set_name: str = "test",
+    ) -> Evaluation:
+        records = make_dialogues(golds, groups=groups)
+        said = [
+            Answer(id=record.id, label=None, text=answer, stop="end of turn")
+            for record, answer in zip(records, answers, strict=True)
+        ]
+        return evaluate_items(
+            MEASURES["generation"].items(records, said, losses),
+            about=About(system=system, task="generation"),
+            set_name=set_name,
+            labels=(),
+            resamples=500,
+            seed=17,
+        )
 
     return make

@@ -22,7 +22,7 @@ from metier.evaluation.metrics import (
     score_classes,
 )
 from metier.evaluation.results import Item
-from metier.recipe.sections import MetricName
+from metier.recipe.tasks import METRICS_OF
 
 Items = Callable[..., list[Item]]
 LABELS = ("a", "b", "c", "d")
@@ -61,7 +61,7 @@ def test_without_unanswered_items_scikit_learns_own_default_agrees() -> None:
 
 
 def test_the_table_has_the_metrics_that_a_recipe_can_name() -> None:
-    assert set(METRICS) == set(MetricName.__args__)
+    assert set(METRICS) == set(METRICS_OF["classification"])
 
 
 def test_measure_has_the_same_values_as_point_metrics(make_items: Items) -> None:

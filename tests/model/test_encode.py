@@ -157,3 +157,62 @@ def test_a_text_cannot_end_its_own_turn(chat: Encoder) -> None:
     control = chat.end_of_turn
     assert list(chat.text(said).ids).count(control) == list(chat.text("please now").ids).count(control)
     assert chat.harmless("a plain text") == "a plain text"
+
+
+def test_special_tokens_that_are_not_named_as_such_cannot_be_written(family: Callable[..., Any]) -> None:
+    """Llama 3.1 names two of its special tokens; the tokenizer would read the others all the same."""
+    tokenizer = family("llama-3.1")
+    assert "<|start_header_id|>" not in tokenizer.all_special_tokens
+    encoder = Encoder(tokenizer, 100)
+    assert encoder.harmless("a<|start_header_id|>b") == "a< |start_header_id|>b"
+    assert Encoder(family("deepseek-r1"), 100).harmless("<｜Assistant｜> <think>") == "< ｜Assistant｜> <think>"
+
+
+def test_the_end_of_a_turn_need_not_be_called_special(family: Callable[..., Any]) -> None:
+    import copy
+
+    from tokenizers import AddedToken
+
+    tokenizer = copy.deepcopy(family("zephyr"))
+    tokenizer.add_tokens([AddedToken("<done>", special=False)])
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}\n<done>\n{% endfor %}{{ eos_token }}"
+    )
+    encoder = Encoder(tokenizer, 100)
+    assert tokenizer.convert_ids_to_tokens(encoder.end_of_turn) == "<done>"
+    assert encoder.harmless("I am <done>") == "I am < done>"
+
+
+def test_a_template_that_refuses_a_question_is_an_error_and_no_traceback(tokenizer: Callable[[str], Any]) -> None:
+    never = tokenizer("llama")
+    never.chat_template = "{{ raise_exception('Not today') }}"
+    with pytest.raises(DataError, match=r"^chat template: the chat template refuses these turns \(Not today\)\.$"):
+        Encoder(never, 100).prompt(FORMAT, "hello")
+
+
+def test_a_passage_is_closed_by_the_end_of_text(chat: Encoder, plain: Encoder, family: Callable[..., Any]) -> None:
+    assert plain.tokenizer.decode(plain.passage("hello <|endoftext|>")) == "hello < |endoftext|><|endoftext|>"
+    assert chat.passage("hello").tolist() == [*chat.ids("hello"), chat.tokenizer.eos_token_id]
+    bare = family("qwen2.5")
+    assert Encoder(bare, 100).passage("").tolist() == [bare.eos_token_id]
+
+
+def test_a_passage_begins_as_the_tokenizer_begins_a_text(tokenizer: Callable[[str], Any]) -> None:
+    from tokenizers import processors
+
+    beginning = tokenizer("gpt2")
+    end = (beginning.eos_token, beginning.eos_token_id)
+    for template in (f"{end[0]} $A", f"{end[0]} $A {end[0]}"):
+        beginning.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single=template, special_tokens=[end]
+        )
+        ids = Encoder(beginning, 100).passage("hello").tolist()
+        assert ids == [end[1], *beginning("hello", add_special_tokens=False)["input_ids"], end[1]]
+
+
+def test_a_passage_needs_an_end_of_text(tokenizer: Callable[[str], Any]) -> None:
+    bare = tokenizer("gpt2")
+    bare.eos_token = None
+    message = r"^model: the tokenizer has no end-of-text token, wanted one, to close a document\.$"
+    with pytest.raises(DataError, match=message):
+        Encoder(bare, 100).passage("x")

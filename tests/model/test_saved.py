@@ -18,6 +18,7 @@ from metier.engine.forward import plain_logits
 from metier.engine.tree import TokenSequence
 from metier.errors import ModelError
 from metier.model.adapt import AdaptedModel, adapt_model
+from metier.model.chat_prompt import ChatPrompt
 from metier.model.prompt import PromptFormat
 from metier.model.saved import load_model, save_model
 from metier.recipe.sections import AdaptationSection
@@ -158,3 +159,49 @@ def test_the_folder_appears_whole_and_can_be_moved(tiny_base: TinyBase, tmp_path
     shutil.move(tmp_path / "model", tmp_path / "elsewhere")
     assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]
     torch.testing.assert_close(answers(load_model(tmp_path / "elsewhere", CPU).model), answers(model))
+
+
+CHAT = ChatPrompt(instruction="Answer.", system="Be kind.", shots=(("one", "1"), ("two", "2")))
+SETTINGS = {"max_new_tokens": 64, "temperature": 0.0, "stop": ["###"]}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kind", "task", "settings"),
+    [
+        (PROMPT, "labels", "classification", None),
+        (CHAT, "chat", "generation", SETTINGS),
+        (ChatPrompt(), "chat", "chat", SETTINGS),
+        (None, "none", "text", None),
+    ],
+    ids=["labels", "generation", "chat", "text"],
+)
+def test_every_kind_of_prompt_comes_back(
+    tiny_base: TinyBase, tmp_path: Path, prompt: Any, kind: str, task: str, settings: Any
+) -> None:
+    save_model(
+        shaken(tiny_base("llama")), tmp_path / "model", prompt=prompt, max_length=99, too_long="cut_end",
+        rule=None, examples=3, generation=settings, task=task,
+    )  # fmt: skip
+    saved = load_model(tmp_path / "model", CPU)
+    assert (saved.prompt, saved.task, saved.generation) == (prompt, task, settings)
+    assert json.loads((tmp_path / "model" / "prompt.json").read_text())["kind"] == kind
+
+
+def test_a_model_saved_before_there_were_several_kinds(tiny_base: TinyBase, tmp_path: Path) -> None:
+    save(shaken(tiny_base("llama")), tmp_path / "model")
+    for name, fields in (("prompt.json", ["kind"]), ("metier-model.json", ["task", "generation"])):
+        path = tmp_path / "model" / name
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps({field: value for field, value in content.items() if field not in fields}))
+    saved = load_model(tmp_path / "model", CPU)
+    assert (saved.prompt, saved.task, saved.generation) == (PROMPT, "classification", None)
+
+
+def test_a_prompt_of_an_unknown_kind_is_refused(tiny_base: TinyBase, tmp_path: Path) -> None:
+    save(shaken(tiny_base("llama")), tmp_path / "model")
+    path = tmp_path / "model" / "prompt.json"
+    path.write_text(path.read_text().replace('"labels",', '"songs",', 1))
+    with pytest.raises(
+        ModelError, match=r"prompt\.json: holds a prompt of kind 'songs', wanted labels, chat or none\.$"
+    ):
+        load_model(tmp_path / "model", CPU)

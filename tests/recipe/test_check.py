@@ -11,7 +11,8 @@ import pytest
 from metier.errors import RecipeError
 from metier.recipe.check import layers_wanted
 from metier.recipe.methods import OPTIONS_READ, options_without_effect
-from metier.recipe.sections import AdaptationSection, Recipe
+from metier.recipe.sections import AdaptationSection, Recipe, SystemName
+from metier.recipe.tasks import METRICS_OF, SYSTEMS_OF, TASK_DEFAULTS
 from metier.recipe.wording import choices, field_at
 
 Load = Callable[..., Recipe]
@@ -54,6 +55,23 @@ Load = Callable[..., Recipe]
         ("gates: {minimum: {accuracy: 1}}", "gates.minimum.accuracy .*: is 1, wanted a number above 0"),
         ("gates: {minimum: {accuracy: 0}}", "gates.minimum.accuracy .*: is 0, wanted a number above 0"),
         ("gates: {verdict: not_worse}", "gates.verdict .*: is not_worse without a margin. Set `evaluation"),
+        ("evaluation: {primary_metric: chrf}",
+         "evaluation.primary_metric .*: is 'chrf', which does not fit `task: classification`, wanted one of accuracy"),
+        ("evaluation: {systems: [nearest_answer]}",
+         "evaluation.systems .*: has 'nearest_answer', which does not fit `task: classification`, wanted among major"),
+        ("task: generation\nevaluation: {primary_metric: macro_f1}",
+         "is 'macro_f1', which does not fit `task: generation`, wanted one of exact_match, token_f1"),
+        ("task: chat\nevaluation: {systems: [zero_shot, tfidf]}",
+         "has 'tfidf', which does not fit `task: chat`, wanted among copy_input, nearest_answer, zero_shot, few_shot"),
+        ("task: text\nevaluation: {systems: [zero_shot, few_shot]}",
+         "has 'few_shot', which does not fit `task: text`, wanted among zero_shot"),
+        ("task: text\nevaluation: {primary_metric: chrf}", "does not fit `task: text`, wanted one of loss, bits_per"),
+        ("task: generation\ngates: {minimum: {accuracy: 0.9}}",
+         "gates.minimum.accuracy .*: is 'accuracy', which does not fit `task: generation`"),
+        ("task: generation\nevaluation: {primary_metric: loss}",
+         r"is 'loss', which copy_input and nearest_answer do not have. Set `evaluation.systems: \[zero_shot, few_s"),
+        ("task: generation\ngates: {minimum: {loss: 0.9}}",
+         "gates.minimum.loss .*: is a gate on loss. Lower values are better: a minimum would ask for worse. Use `ga"),
         ("training: {warmup_steps: 2.5}", "training.warmup_steps .*: is 2.5, wanted a whole number of steps"),
         ("training: {warmup_steps: 10, max_steps: 10}", "is 10 of 10 steps, wanted fewer than `training.max_steps`"),
         ("training: {class_weights: {a: 0}}", "training.class_weights.a .*: is 0, wanted a number above 0"),
@@ -79,6 +97,11 @@ def test_a_rule_is_broken(load: Load, text: str, message: str) -> None:
         "adaptation: {method: lora, layers: ['*.11.*'], use_dora: true, target_modules: [q_proj]}",
         "gates: {verdict: not_worse, minimum: {accuracy: 0.9}}\nevaluation: {not_worse_margin: 0.01}",
         "training: {warmup_steps: 1, max_steps: 10, class_weights: {a: 2}}",
+        "task: generation",
+        "task: chat\nevaluation: {primary_metric: field_f1, systems: [nearest_answer]}\n"
+        "gates: {minimum: {json_valid: 0.9}}",
+        "task: text\nevaluation: {primary_metric: loss}",
+        "task: chat\nevaluation: {primary_metric: loss, systems: [zero_shot]}",
         "data: {train: a, text: '{subject}: {body}', label: y, delimiter: \"\\t\"}",
         "data: {train: a, labels: [0, 1], label_names: {0: '0'}}\nprompt: {label_texts: {0: no, 1: yes}}",
     ],
@@ -123,6 +146,20 @@ def test_layers_are_read(text: str, top: int | None) -> None:
 def test_other_layers_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         layers_wanted(text)
+
+
+def test_the_defaults_of_every_task_fit_it() -> None:
+    assert set(METRICS_OF) == set(SYSTEMS_OF) == (set(TASK_DEFAULTS) | {"classification"}) - {"preference"}
+    for task in METRICS_OF:
+        recipe = Recipe.model_validate({"task": task, "data": {"train": "a"}})
+        assert recipe.evaluation.primary_metric in METRICS_OF[task]
+        assert set(recipe.evaluation.systems) <= set(SYSTEMS_OF[task])
+
+
+def test_every_metric_and_system_fits_a_task() -> None:
+    metrics = choices(field_at(("evaluation", "primary_metric"))[1])
+    assert set(metrics) == {metric for fitting in METRICS_OF.values() for metric in fitting}
+    assert set(SystemName.__args__) == {name for answering in SYSTEMS_OF.values() for name in answering}
 
 
 def test_every_method_has_a_row_and_every_option_a_reader() -> None:

@@ -49,7 +49,6 @@ def test_three_mistakes_are_reported_together(load: Load) -> None:
         ("seed: true", "is 'true', wanted a whole number"),
         ("seed:", "seed .*: is nothing, wanted a whole number"),
         ("name: a b", "name .*: is 'a b', wanted up to 64 letters, digits, dots, dashes and under"),
-        ("task: generation", "task .*: is 'generation', a task that this version does not have yet, wanted class"),
         ("task: classify", "is 'classify', wanted one of classification, .*Did you mean `classif"),
         ("training: none", "training .*A run without training is something that this version does not have yet"),
         ("privacy: {}", "privacy .*: is a section that this version does not have yet. Remove it: nothing is ignored"),

@@ -84,7 +84,8 @@ class Setting:
         """Train. `scores` are what validation after 1, 2, … steps says; without them there is none."""
         model = self.model(**(adaptation or {}))
         settings = {"max_steps": 6, "per_device_train_batch_size": 4, "learning_rate": 0.01, **section}
-        weighted = LanguageObjective(TreeRunner(model.network), self.sequences, weights or [1.0] * len(self.sequences))
+        examples = [(each,) for each in self.sequences]
+        weighted = LanguageObjective(TreeRunner(model.network), examples, weights or [1.0] * len(examples))
         steps: list[int] = []
 
         def watch(event: Any) -> None:

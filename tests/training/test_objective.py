@@ -22,7 +22,7 @@ from metier.training.objective import HeadObjective, LanguageObjective, class_we
 def test_a_weighted_loss_of_tokens(tiny_base: Callable[..., Any], sequences: list[TokenSequence], budget: int) -> None:
     network = tiny_base("llama").network
     weights = [0.5 + number for number in range(10)]
-    objective = LanguageObjective(TreeRunner(network), sequences, weights)
+    objective = LanguageObjective(TreeRunner(network), [(each,) for each in sequences], weights)
     numbers = [7, 2, 2, 9]
     by_hand, weight, targets = 0.0, 0.0, 0
     for number in numbers:

@@ -136,7 +136,7 @@ def test_a_loss_that_is_not_finite_updates_nothing(setting: Any, where: str, fou
 
     def broken(model: Any) -> Broken:
         models.append(model)
-        return Broken(LanguageObjective(TreeRunner(model.network), setting.sequences, [1.0] * 10), where)
+        return Broken(LanguageObjective(TreeRunner(model.network), [(each,) for each in setting.sequences], [1.0] * 10), where)
 
     message = (
         rf"^training step 3: {found}, wanted finite numbers\. Lower training\.learning_rate \(now 0\.01\) or set "
@@ -171,7 +171,7 @@ def test_between_equal_metrics_the_lower_loss_is_better(setting: Any) -> None:
 
     history = door.train_model(
         TrainingSection(max_steps=6, eval_steps=1, per_device_train_batch_size=4, early_stopping_patience=None), model,
-        LanguageObjective(TreeRunner(model.network), setting.sequences, [1.0] * 10), seed=1,
+        LanguageObjective(TreeRunner(model.network), [(each,) for each in setting.sequences], [1.0] * 10), seed=1,
         folder=setting.place / "t", validate=lambda: {"macro_f1": 0.5, "loss": next(losses)},
     )  # fmt: skip
     assert [row.best for row in history.validations] == [True, True, False, True, False, True]
@@ -244,7 +244,7 @@ def test_validation_never_drops_out(setting: Any) -> None:
         seen.append(("validate", dropping()))
         return {"macro_f1": 0.5}
 
-    objective = Watched(TreeRunner(model.network), setting.sequences, [1.0] * 10)
+    objective = Watched(TreeRunner(model.network), [(each,) for each in setting.sequences], [1.0] * 10)
     section = TrainingSection(max_steps=2, eval_steps=1)
     train_model(section, model, objective, seed=1, folder=setting.place, validate=validate)
     assert seen == [("train", True), ("validate", False)] * 2
@@ -358,7 +358,7 @@ def test_a_planned_parameter_without_gradient_stops_the_first_step(setting: Any)
         from metier.training.objective import LanguageObjective
 
         model.network.model.layers[0].self_attn.q_proj.lora_A["other"] = torch.nn.Linear(2, 2)
-        return LanguageObjective(TreeRunner(model.network), setting.sequences, [1.0] * 10)
+        return LanguageObjective(TreeRunner(model.network), [(each,) for each in setting.sequences], [1.0] * 10)
 
     with pytest.raises(ModelError, match=r"^adaptation: 2 planned parameters got no gradient"):
         setting.train(objective=off_the_path)

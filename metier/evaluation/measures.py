@@ -1,0 +1,207 @@
+"""How each kind of answer is counted and measured: one row of `MEASURES` for each task.
+
+Evaluating, comparing, verifying and judging are the same for all tasks; what differs is here. Imports
+neither torch nor scipy nor scikit-learn, and text libraries only where texts are counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from metier.data.records import Record
+from metier.evaluation.bootstrap import Units
+from metier.evaluation.metrics import METRICS, answer_units, confusion_of, counts_of, measure, score_classes
+from metier.evaluation.results import Answer, Estimate, Evaluation, Item
+from metier.evaluation.text_counts import Counts, Texts, count_texts, signatures
+from metier.evaluation.text_estimates import measure_fields, measure_texts, pair_columns, text_units
+from metier.evaluation.text_metrics import READ, TEXT_METRICS, WRITTEN, sign
+
+Floats = npt.NDArray[np.float64]
+Scored = Sequence[tuple[float, int] | None]
+"""Of each record the sum of log-probabilities of its text and its tokens; None where it could not be scored."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """Two systems on the same items, as units to resample, with what each got right."""
+
+    units: Units
+    grouped: bool
+    values: Callable[[Floats], tuple[Floats, Floats]]
+    """From sums (…, features) to the metric's values of the first and the second system (…)."""
+    n: int
+    """Items that are compared: those that the metric is about in both."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """What has to be known of one kind of answer."""
+
+    metrics: tuple[str, ...]
+    """In the order of tables."""
+    right: str | None
+    """The metric by which an item is right or wrong; None where nothing is."""
+    power: str | None
+    """The metric that the smallest detectable difference is stated in. None: the one that is compared."""
+    asks: bool
+    """Whether systems are asked for answers; passages are only scored."""
+    items: Callable[[Sequence[Record], Sequence[Answer], Scored | None], list[Item]]
+    """Answered records as items, with their counts."""
+    measure: Callable[[Sequence[Item], int, int], dict[str, Estimate]]
+    """From (items, resamples, seed) to every metric."""
+    details: Callable[[Evaluation], dict[str, Any]]
+    """Fields of `Evaluation` beside the metrics that come from its items."""
+    is_right: Callable[[Item], bool]
+    """Whether an item is right."""
+    sides: Callable[[Sequence[Item], Sequence[Item], str], Sides]
+    """Two systems' items, in the same order, under one metric that both have."""
+    recount: Callable[[Sequence[Item]], list[dict[str, Counts]]]
+    """What the texts of items add, counted again; empty rows where items hold no texts."""
+    settings: Callable[[], Mapping[str, Any]]
+    """How the metrics were made."""
+
+
+def score_of(evaluation: Evaluation, metric: str) -> float:
+    """A metric as a score to choose by: higher is better, and an unknown one is lowest."""
+    value = evaluation.metrics[metric].value
+    return -math.inf if value is None else sign(metric) * value
+
+
+def is_bounded(metric: str) -> bool:
+    """Whether no value of a metric is above 1."""
+    return metric not in TEXT_METRICS or TEXT_METRICS[metric].bounded
+
+
+def _blank(record: Record, answer: Answer) -> Item:
+    return Item(
+        id=record.id,
+        group=record.group,
+        gold=record.gold,
+        answer=answer.label,
+        label_logprobs=answer.label_logprobs,
+        prompt_hash=None,
+        source=record.source,
+        row=record.row,
+        flags=record.flags,
+        reason=answer.reason,
+    )
+
+
+def _label_items(records: Sequence[Record], answers: Sequence[Answer], scored: Scored | None) -> list[Item]:
+    return [_blank(record, answer) for record, answer in zip(records, answers, strict=True)]
+
+
+def _label_sides(ours: Sequence[Item], theirs: Sequence[Item], metric: str) -> Sides:
+    units, grouped = answer_units(ours, [[item.answer for item in side] for side in (ours, theirs)])
+    value = METRICS[metric]
+    return Sides(units, grouped, lambda sums: (value(counts_of(sums, 0, 2)), value(counts_of(sums, 1, 2))), len(ours))
+
+
+def _label_details(evaluation: Evaluation) -> dict[str, Any]:
+    items, labels = evaluation.items, evaluation.labels
+    return {"per_class": score_classes(items, labels), "confusion": confusion_of(items, labels)}
+
+
+def _written_items(records: Sequence[Record], answers: Sequence[Answer], scored: Scored | None) -> list[Item]:
+    texts = Texts(
+        golds=[record.gold for record in records],
+        answers=[answer.text for answer in answers],
+        stops=[answer.stop for answer in answers],
+        inputs=[record.text for record in records],
+    )
+    losses = _losses(scored, len(records))
+    return [
+        replace(_blank(record, answer), answer=answer.text, stop=answer.stop, counts={**counts, **loss})
+        for record, answer, counts, loss in zip(records, answers, count_texts(texts), losses, strict=True)
+    ]
+
+
+def _written_details(evaluation: Evaluation) -> dict[str, Any]:
+    fields = measure_fields(evaluation.items, resamples=evaluation.resamples, seed=evaluation.seed)
+    return {"per_field": fields}
+
+
+def _written_again(items: Sequence[Item]) -> list[dict[str, Counts]]:
+    golds, answers = [item.gold for item in items], [item.answer for item in items]
+    return count_texts(Texts(golds=golds, answers=answers, stops=[item.stop for item in items]))
+
+
+def _read_items(records: Sequence[Record], answers: Sequence[Answer], scored: Scored | None) -> list[Item]:
+    items = []
+    for record, answer, loss in zip(records, answers, _losses(scored, len(records)), strict=True):
+        size = float(len(record.text.encode("utf-8", "replace")))
+        counts = {name: (nats, size if tokens else 0.0) for name, (nats, tokens) in loss.items()}
+        bytes_too = {"bits_per_byte": counts["loss"]} if loss else {}
+        items.append(replace(_blank(record, answer), counts={**loss, **bytes_too}))
+    return items
+
+
+def _losses(scored: Scored | None, n: int) -> list[dict[str, tuple[float, float]]]:
+    """What each item adds to `loss`: its nats and tokens, both 0 where it could not be scored."""
+    if scored is None:
+        return [{} for _ in range(n)]
+    rows = []
+    for pair in scored:
+        known = pair is not None and pair[1] > 0 and math.isfinite(pair[0])
+        rows.append({"loss": (-float(pair[0]), float(pair[1])) if pair is not None and known else (0.0, 0.0)})
+    return rows
+
+
+def _text_sides(ours: Sequence[Item], theirs: Sequence[Item], metric: str) -> Sides:
+    columns = pair_columns(ours, theirs, metric)
+    assert columns is not None  # both values are known
+    units, grouped = text_units(ours, columns)
+    value, size = TEXT_METRICS[metric].value, TEXT_METRICS[metric].features
+    n = int(np.count_nonzero(columns[:, 1])) if TEXT_METRICS[metric].own_n else len(ours)
+    return Sides(units, grouped, lambda sums: (value(sums[..., :size]), value(sums[..., size:])), n)
+
+
+LABELS = Measures(
+    metrics=tuple(METRICS),
+    right="accuracy",
+    power="accuracy",
+    asks=True,
+    items=_label_items,
+    measure=lambda items, resamples, seed: measure(items, resamples=resamples, seed=seed),
+    details=_label_details,
+    is_right=lambda item: item.answer == item.gold,
+    sides=_label_sides,
+    recount=lambda items: [{} for _ in items],
+    settings=dict,
+)
+ANSWERS = Measures(
+    metrics=WRITTEN,
+    right="exact_match",
+    power=None,
+    asks=True,
+    items=_written_items,
+    measure=lambda items, resamples, seed: measure_texts(items, metrics=WRITTEN, resamples=resamples, seed=seed),
+    details=_written_details,
+    is_right=lambda item: item.counts["exact_match"][0] > 0,
+    sides=_text_sides,
+    recount=_written_again,
+    settings=lambda: {"signatures": signatures()},
+)
+PASSAGES = Measures(
+    metrics=READ,
+    right=None,
+    power=None,
+    asks=False,
+    items=_read_items,
+    measure=lambda items, resamples, seed: measure_texts(items, metrics=READ, resamples=resamples, seed=seed),
+    details=lambda evaluation: {},
+    is_right=lambda item: False,
+    sides=_text_sides,
+    recount=lambda items: [{} for _ in items],
+    settings=dict,
+)
+MEASURES: Mapping[str, Measures] = {
+    "classification": LABELS, "generation": ANSWERS, "chat": ANSWERS, "text": PASSAGES,
+}  # fmt: skip
+"""Task of a recipe -> how its answers are measured."""

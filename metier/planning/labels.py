@@ -1,0 +1,126 @@
+"""The check of `task: classification`: what every candidate reads and learns, the plan, the n-gram estimate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from metier.data.records import Choice
+from metier.data.splits import choices
+from metier.model.base import BaseModel
+from metier.model.encode import Encoder, cut_policy
+from metier.model.prompt import make_prompt_format
+from metier.planning.cost import Seconds
+from metier.planning.count import Counter, draw_sample
+from metier.planning.desk import Attached, Checked, Desk, memory_warnings, what_learns
+from metier.planning.estimate import ONLY_IN_LANGUAGE_MODELS, Subject, plan_run
+from metier.planning.results import CandidateFindings
+from metier.planning.tokens import Asking, Measured, faults_of_answers, measure_lengths, show_tokens, trained_part
+from metier.recipe.sections import ModelSection, Recipe
+
+PAYING_SAMPLE = 2000
+"""Records on which n-grams are fitted while that is judged."""
+PAYING_FITS = 8
+"""How often: folds and the choices of their strength."""
+
+
+@dataclass(eq=False)
+class _Labels:
+    """What the candidates of a classification share."""
+
+    desk: Desk
+    train: list[Choice]
+    sample: list[Choice]
+    measured: dict[tuple[str, int, bool], dict[str, Measured]] = field(default_factory=dict)
+
+    def asking(self, base: BaseModel, recipe: Recipe, *, in_words: bool) -> Asking:
+        """How a model meets a record, as a run does it."""
+        data = self.desk.data
+        encoder = Encoder(
+            base.tokenizer, min(recipe.training.max_length, base.context), cut_policy(recipe.data.too_long)
+        )
+        prompt = make_prompt_format(recipe.prompt, data.labels, data.card.label_column) if in_words else None
+        return Asking(base, encoder, prompt, data.labels)
+
+    def lengths(self, asking: Asking) -> dict[str, Measured]:
+        """Lengths of all splits; measured once for candidates that read alike."""
+        key = (asking.base.weights_sha256, asking.encoder.max_length, asking.prompt is not None)
+        if key not in self.measured:
+            data = self.desk.data
+            splits = (data.train, data.validation, data.test)
+            self.measured[key] = {split.name: measure_lengths(asking, split) for split in splits}
+        return self.measured[key]
+
+    def subject(self, name: str, recipe: Recipe, asking: Asking, attached: Attached | None = None) -> Subject:
+        """What the estimate needs of a model; without `attached` nothing of it learns."""
+        dtype = self.desk.dtype(asking.base, recipe)
+        return Subject(
+            name=name, recipe=recipe, counter=Counter(asking, self.sample),
+            shape=self.desk.shape(asking.base, dtype, attached), flops_per_second=self.desk.speed(asking.base, dtype),
+            lengths={split: each.tokens for split, each in self.lengths(asking).items()},
+            plan=attached.plan if attached else None, trainable=attached.trainable if attached else 0,
+        )  # fmt: skip
+
+
+def check_labels(desk: Desk) -> Checked:
+    """Everything about candidates that answer with labels.
+
+    Args:
+        desk: The check.
+    """
+    train = choices(desk.train)
+    labels = _Labels(desk, train, draw_sample(train, desk.recipe.seed))
+    found, subjects = [], []
+    for name, recipe in desk.candidates():
+        about, subject = _check_candidate(labels, name, recipe)
+        found.append(about)
+        subjects.append(subject)
+    paying, reason, seconds = desk.judge_paying()
+    # One fit of n-grams on all records, from those that were made on some.
+    tfidf = seconds * len(train) / max(1, min(len(train), PAYING_SAMPLE)) * 3 / PAYING_FITS
+    baselines = _baseline_models(labels, subjects)
+    measured = Seconds(data=desk.data_seconds, loading=desk.loading, tfidf=tfidf)
+    plan = plan_run(desk.recipe, subjects, baselines, measured, desk.available)
+    return Checked(
+        candidates=tuple(found), plan=plan, paying=paying, paying_reason=reason, warnings=memory_warnings(plan)
+    )
+
+
+def _check_candidate(labels: _Labels, name: str, recipe: Recipe) -> tuple[CandidateFindings, Subject]:
+    desk = labels.desk
+    base = desk.base(recipe.model)
+    attached = desk.attach(recipe, base)
+    in_words = not attached.has_head
+    asking = labels.asking(base, recipe, in_words=in_words)
+    faults = faults_of_answers(asking)
+    subject = labels.subject(name, recipe, asking, attached)
+    about = CandidateFindings(
+        name=name, model=base.name, kind=base.kind, source=base.source, licence=base.licence, notes=base.notes,
+        in_words=in_words, learning=what_learns(subject, attached.summary),
+        views=show_tokens(asking, labels.train, with_text=desk.recipe.report.examples),
+        trained_part="" if faults else trained_part(asking),
+        lengths=tuple(each.about for each in labels.lengths(asking).values()), faults=faults,
+    )  # fmt: skip
+    return about, subject
+
+
+def _baseline_models(labels: _Labels, candidates: list[Subject]) -> dict[str, Subject]:
+    """The models behind the baselines that have one, as a run chooses them."""
+    desk = labels.desk
+    evaluation, models = desk.recipe.evaluation, {}
+    if "probe" in evaluation.systems:
+        base = desk.base(ModelSection(name=evaluation.probe_model))
+        encoder = Encoder(base.tokenizer, base.context, cut_policy(desk.recipe.data.too_long))
+        models["probe"] = labels.subject("probe", _frozen(desk.recipe), Asking(base, encoder, None, desk.data.labels))
+    wanted = [name for name in evaluation.systems if name in ONLY_IN_LANGUAGE_MODELS]
+    if wanted:
+        decoders = [each for each in candidates if each.counter.asking.base.kind == "decoder"]
+        recipe = decoders[0].recipe if decoders else desk.recipe
+        section = recipe.model if decoders else ModelSection(name=evaluation.baseline_model)
+        subject = labels.subject("base", _frozen(recipe), labels.asking(desk.base(section), recipe, in_words=True))
+        models |= dict.fromkeys(wanted, subject)
+    return models
+
+
+def _frozen(recipe: Recipe) -> Recipe:
+    """The recipe of a model of which nothing learns."""
+    return recipe.model_copy(update={"adaptation": recipe.adaptation.model_copy(update={"method": "head"})})

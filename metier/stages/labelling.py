@@ -1,0 +1,124 @@
+"""Learning to choose among labels: in words, or with a head on features."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from metier.data.records import Choice
+from metier.data.splits import choices
+from metier.engine.forward import TreeRunner
+from metier.engine.score import score_labels
+from metier.engine.tree import TokenSequence
+from metier.evaluation.heads import head_log_probabilities
+from metier.evaluation.language_model import store_label_trees
+from metier.evaluation.scoring import choose_rule, judge, make_rule
+from metier.model.encode import EncodedPrompt
+from metier.model.head import choose_head
+from metier.model.prompt import PromptFormat
+from metier.stages.bench import Bench, Learned, fitting_records, train
+from metier.training.history import History, ValidationRow
+from metier.training.objective import HeadObjective, LanguageObjective, class_weights
+
+
+def learn_labels(bench: Bench) -> Learned:
+    """Train a model that answers with a label."""
+    return _learn_in_words(bench) if bench.model.head is None else _learn_a_head(bench)
+
+
+def _sample(bench: Bench) -> list[Choice]:
+    """The validation records that are looked at during training."""
+    known = [record for record in choices(bench.shop.validation) if record.label in bench.shop.data.labels]
+    return known[: bench.recipe.training.validation_examples]
+
+
+def _learn_in_words(bench: Bench) -> Learned:
+    """Train a model that answers in words, then choose its scoring rule on validation."""
+    shop, recipe, model, prompt = bench.shop, bench.recipe, bench.model, bench.prompt
+    assert isinstance(prompt, PromptFormat)
+    answers = dict(zip(prompt.labels, bench.encoder.answers(prompt), strict=True))
+    records, encoded = _fitting(bench, [bench.encoder.prompt(prompt, record.text) for record in shop.train])
+    sequences = [
+        TokenSequence.of(each.ids.tolist(), answers[record.label].tolist())
+        for each, record in zip(encoded, records, strict=True)
+    ]
+    runner = TreeRunner(model.network, bench.trunk, shop.observers, autocast=model.autocast)
+    if bench.trunk is not None and runner.probe(sequences[:2]):
+        bench.trunk.build(model.network, sequences, f"{bench.name}: trunk of train")
+    weights = class_weights(recipe.training.class_weights, [record.label for record in records])
+    objective = LanguageObjective(runner, [(each,) for each in sequences], weights)
+    sample = _sample(bench)
+    prompts = [bench.encoder.prompt(prompt, record.text).ids for record in sample]
+    label_ids = bench.encoder.answers(prompt)
+    golds = [record.label for record in sample]
+    budget, metric = recipe.training.tokens_per_microbatch, bench.metric
+    store_label_trees(runner, prompts, label_ids, f"{bench.name}: trunk of validation")
+
+    def validate() -> Mapping[str, float]:
+        sums, _ = score_labels(runner, prompts, label_ids, budget=budget)
+        rule = make_rule("sum", prompt.label_texts, sums)
+        return judge(rule.log_probabilities(sums), golds, prompt.labels, metric)
+
+    history = train(bench, objective, validate)
+    sums, _ = score_labels(runner, prompts, label_ids, budget=budget)
+    rules = recipe.evaluation.scoring_rules
+    chosen = choose_rule(rules, prompt.label_texts, sums, golds, prompt.labels, metric)
+    return Learned(history=history, rule={**chosen.rule.to_plain(), "tried": chosen.tried})
+
+
+def _learn_a_head(bench: Bench) -> Learned:
+    """Solve the head on frozen features, then train it with the layers unless only the head may learn."""
+    shop, recipe, model = bench.shop, bench.recipe, bench.model
+    started = time.perf_counter()
+    place = {label: number for number, label in enumerate(model.labels)}
+    sample = _sample(bench)
+    records, texts = _fitting(bench, [bench.encoder.text(record.text) for record in shop.train])
+    ids = [text.ids for text in texts]
+    sample_ids = [bench.encoder.text(record.text).ids for record in sample]
+    labels = [record.label for record in records]
+    classes, golds = [place[label] for label in labels], [record.label for record in sample]
+    weights = class_weights(recipe.training.class_weights, labels)
+    store = shop.features(model.base)
+    features = store.features(ids, f"{bench.name}: features of train")
+    held_out = store.features(sample_ids, f"{bench.name}: features of validation")
+    by_class = {place[label]: weight for label, weight in zip(labels, weights, strict=True)}
+    chosen = choose_head((features, classes), (held_out, [place[gold] for gold in golds]), len(place), by_class)
+    assert model.head is not None
+    with torch.no_grad():
+        model.head.weight.copy_(torch.from_numpy(chosen.head.weight))
+        model.head.bias.copy_(torch.from_numpy(chosen.head.bias))
+    metric, budget = bench.metric, recipe.training.tokens_per_microbatch
+    if recipe.adaptation.method == "head":
+        judged = judge(chosen.head.log_probabilities(held_out), golds, model.labels, metric)
+        return Learned(history=_closed_form(len(ids), judged, time.perf_counter() - started))
+    if bench.trunk is not None:
+        frozen = [TokenSequence(row, np.zeros(len(row), dtype=np.bool_)) for row in ids]
+        bench.trunk.build(model.network, frozen, f"{bench.name}: trunk of train")
+    objective = HeadObjective(
+        model.network, model.base.kind, model.head, ids, classes, weights, model.autocast, bench.trunk
+    )
+
+    def validate() -> Mapping[str, float]:
+        rows = head_log_probabilities(model, sample_ids, budget=budget)
+        return judge(rows, golds, model.labels, metric)
+
+    return Learned(history=train(bench, objective, validate))
+
+
+def _fitting(bench: Bench, encoded: Sequence[EncodedPrompt]) -> tuple[list[Choice], list[EncodedPrompt]]:
+    """The training records that are used, by the policy for long texts."""
+    places = fitting_records(bench, [each.cut for each in encoded])
+    records: list[Any] = choices(bench.shop.train)
+    return [records[place] for place in places], [encoded[place] for place in places]
+
+
+def _closed_form(examples: int, metrics: Mapping[str, float], seconds: float) -> History:
+    row = ValidationRow(step=0, epoch=0.0, metrics=metrics, best=True)
+    return History(
+        steps=(), validations=(row,), best_step=0, stopped="closed form", seconds=seconds, examples=examples,
+        tokens_computed=0, tokens_logical=0,
+    )  # fmt: skip

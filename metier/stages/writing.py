@@ -1,0 +1,112 @@
+"""Learning to write: answers of conversations, or passages read on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from metier.data.records import Conversation, Record
+from metier.data.splits import conversations
+from metier.engine.forward import TreeRunner
+from metier.engine.score import target_log_probabilities
+from metier.engine.tree import TokenSequence
+from metier.errors import DataError
+from metier.events import Notice, tell
+from metier.model.chat_encode import ChatEncoder, EncodedConversation
+from metier.model.chat_prompt import ChatPrompt
+from metier.model.generation import settle_generation
+from metier.model.passages import passage_sequences
+from metier.stages.bench import Bench, Learned, fitting_records, shown_rows, train
+from metier.store.files import append_json_line
+from metier.training.history import History
+from metier.training.objective import LanguageObjective
+
+Example = tuple[TokenSequence, ...]
+"""The sequences of one record: one an answer that is learned."""
+
+
+def learn_to_write(bench: Bench) -> Learned:
+    """Train a model that writes its answers; validation looks at their loss."""
+    shop, prompt = bench.shop, bench.prompt
+    assert isinstance(prompt, ChatPrompt)
+    encoder = ChatEncoder(bench.encoder)
+    loss_on = bench.recipe.training.loss_on
+    records = conversations(shop.train)
+    generation = settle_generation(bench.recipe.generation, encoder, [record.gold for record in records])
+    room = int(generation["max_new_tokens"])  # what is learned is cut as it is when the model is asked
+    encoded = [encoder.turns(prompt, record, loss_on, room=room) for record in records]
+    places = fitting_records(bench, [each.cut and not each.fault for each in encoded])
+    places = _learnable(bench, records, encoded, places)
+    examples = [_sequences(encoded[place]) for place in places]
+    sample = [
+        each for record in conversations(shop.validation)
+        if (each := _sequences(encoder.turns(prompt, record, "last", room=room)))
+    ]  # fmt: skip
+    history = _train_on(bench, examples, sample[: bench.recipe.training.validation_examples])
+    return Learned(history=history, generation=generation)
+
+
+def learn_passages(bench: Bench) -> Learned:
+    """Train a model to read on."""
+    shop = bench.shop
+    examples = _windows(bench, shop.train)
+    sample = _windows(bench, shop.validation[: bench.recipe.training.validation_examples])
+    return Learned(history=_train_on(bench, examples, sample))
+
+
+def _windows(bench: Bench, records: Sequence[Record]) -> list[Example]:
+    """Every window of every passage, each an example of its own: long documents weigh as much as they say."""
+    return [
+        (TokenSequence(ids, targets),)
+        for record in records
+        for ids, targets in passage_sequences(bench.encoder, record.text)
+    ]
+
+
+def _sequences(encoded: EncodedConversation) -> Example:
+    return tuple(TokenSequence.of(prompt.tolist(), answer.tolist()) for prompt, answer in encoded.sequences)
+
+
+def _learnable(
+    bench: Bench, records: Sequence[Conversation], encoded: Sequence[EncodedConversation], places: Sequence[int]
+) -> list[int]:
+    """The places of records from which something can be learned; the others are told, and written down with why.
+
+    Raises:
+        DataError: nothing is left.
+    """
+    faults = {place: each.fault for place, each in enumerate(encoded) if each.fault}
+    bench.folder.left_out.unlink(missing_ok=True)
+    for place, fault in faults.items():
+        record = records[place]
+        append_json_line(bench.folder.left_out, {"source": record.source, "row": record.row, "reason": fault})
+    for fault, count in Counter(faults.values()).items():
+        rows = shown_rows([records[place].row for place in faults if faults[place] == fault])
+        message = f"{bench.name}: {count} of {len(records)} training records were left out: {fault} (rows {rows})."
+        tell(bench.shop.observers, Notice(topic="mask", message=message))
+    left = [place for place in places if place not in faults]
+    if not left:
+        reason = Counter(faults.values()).most_common(1)[0][0] if faults else "none fits"
+        raise DataError(
+            "data.train", f"nothing can be learned from any of {len(records)} records: {reason}", "answers to learn",
+            "`metier check` shows what is learned, token by token.",
+        )  # fmt: skip
+    return left
+
+
+def _train_on(bench: Bench, examples: Sequence[Example], sample: Sequence[Example]) -> History:
+    """Train on sequences and validate by the loss of a sample, over stored trunk states where there are."""
+    shop, model = bench.shop, bench.model
+    flat = [each for example in examples for each in example]
+    held_out = [each for example in sample for each in example]
+    runner = TreeRunner(model.network, bench.trunk, shop.observers, autocast=model.autocast)
+    if bench.trunk is not None and runner.probe(flat[:2]) and bench.trunk is not None:
+        bench.trunk.build(model.network, [*flat, *held_out], f"{bench.name}: trunk of train and validation")
+    objective = LanguageObjective(runner, examples, [1.0] * len(examples))
+    budget = bench.recipe.training.tokens_per_microbatch
+
+    def validate() -> Mapping[str, float]:
+        scored = target_log_probabilities(runner, held_out, budget=budget)
+        return {"loss": -sum(total for total, _ in scored) / sum(tokens for _, tokens in scored)}
+
+    return train(bench, objective, validate)

@@ -19,9 +19,12 @@ from metier.data.card import DataCard
 from metier.evaluation.results import Estimate
 from metier.report import formats
 from metier.report.gather import gather_summary
+from metier.report.markdown import code_block
 from metier.report.summary import RunSummary
 from metier.store.run_folder import find_run, read_state
 
+ANSWERS, LONGEST = 5, 800
+"""Written answers that are shown, and characters of each text."""
 HEADER = """\
 # First runs
 
@@ -60,9 +63,9 @@ def _run(name: str, summary: RunSummary, started: str, command: str | None) -> I
     yield "\n".join(f"- {title}: {text}" for title, text in _facts(summary, started, command)) + "\n"
     yield f"**{summary.comparison.sentence}**\n"
     yield from _openings_and_gates(summary)
-    metrics = tuple(dict.fromkeys(("accuracy", "macro_f1", summary.comparison.primary_metric)))
+    metrics = _metrics(summary)
     yield _table(
-        ["system", *(formats.metric_words(metric) for metric in metrics), "n", "parameters", "size",
+        ["system", *(_words(metric) for metric in metrics), "n", "parameters", "size",
          "seconds per 1,000", "trained on"],
         [
             [system.system, *(_estimate(system.metrics.get(metric)) for metric in metrics), f"{system.n:,}",
@@ -75,7 +78,7 @@ def _run(name: str, summary: RunSummary, started: str, command: str | None) -> I
     yield "Candidates on validation, where one was chosen:\n"
     metric = summary.comparison.primary_metric
     yield _table(
-        ["candidate", "model", "learns", formats.metric_words(metric), "n", "training", "ended", "promoted"],
+        ["candidate", "model", "learns", _words(metric), "n", "training", "ended", "promoted"],
         [
             [attempt.name, attempt.model.name,
              f"{attempt.model.method}, {formats.parameters(attempt.model.trainable_parameters)}",
@@ -89,6 +92,46 @@ def _run(name: str, summary: RunSummary, started: str, command: str | None) -> I
     notes = dict.fromkeys(f"{a.model.name}: {note}" for a in summary.attempts for note in a.model.notes)
     if notes:
         yield "\n".join(f"- {_cell(note)}." for note in notes) + "\n"
+    yield from _answers(summary)
+
+
+def _metrics(summary: RunSummary) -> tuple[str, ...]:
+    """What the table of systems shows, as the report does; of labels accuracy first."""
+    metrics = formats.table_metrics(summary.test, summary.comparison.primary_metric)
+    first = [metric for metric in ("accuracy", "macro_f1") if metric in metrics]
+    return tuple(dict.fromkeys((*first, *metrics)))
+
+
+def _words(metric: str) -> str:
+    return (
+        f"{formats.metric_words(metric)} (lower is better)"
+        if formats.lower_is_better(metric)
+        else (formats.metric_words(metric))
+    )
+
+
+def _answers(summary: RunSummary) -> Iterator[str]:
+    """The first written answers in the order of the records' hashes: the question, the gold answer, base and tuned."""
+    shown = summary.written[:ANSWERS]
+    if not shown:
+        return
+    metric = summary.comparison.primary_metric
+    yield f"The first {len(shown)} test records in the order of their ids, which are hashes; nobody chose them.\n"
+    for number, example in enumerate(shown, 1):
+        asked = "\n\n".join(turn.content for turn in example.turns if turn.role != "system")
+        yield f"{number}. Asked:\n\n{_quoted(asked)}\n\n   Gold answer:\n\n{_quoted(example.gold)}\n"
+        for answer in example.answers:
+            if answer.system in (summary.comparison.candidate, "few_shot", "zero_shot"):
+                score = f"{formats.metric_words(metric)} {formats.score(answer.score)}"
+                ending = ", unfinished" if answer.stop == "length" else ""
+                said = answer.text if answer.text is not None else f"(no answer: {answer.reason})"
+                yield f"   {answer.system} ({score}{ending}):\n\n{_quoted(said)}\n"
+
+
+def _quoted(text: str) -> str:
+    """A text as a block of its own inside a list, cut where it is long."""
+    shown = text if len(text) <= LONGEST else f"{text[:LONGEST].rstrip()} … ({len(text):,} characters)"
+    return "\n".join(f"   {line}".rstrip() for line in code_block(shown, "text").splitlines())
 
 
 def _facts(summary: RunSummary, started: str, command: str | None) -> Iterator[tuple[str, str]]:
@@ -115,7 +158,8 @@ def _facts(summary: RunSummary, started: str, command: str | None) -> Iterator[t
 
 def _data(card: DataCard) -> str:
     sizes = ", ".join(f"{name} {split.rows:,}" for name, split in card.splits.items())
-    return f"{sizes}; {len(card.labels)} labels; fingerprint `{card.fingerprint[:8]}`"
+    labels = f"{len(card.labels)} labels; " if card.labels else ""
+    return f"{sizes}; {labels}fingerprint `{card.fingerprint[:8]}`"
 
 
 def _openings_and_gates(summary: RunSummary) -> Iterator[str]:

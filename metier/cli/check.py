@@ -6,9 +6,10 @@ Recipe, data, what is trained, hardware, plan, and whether training can pay.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +17,6 @@ from metier.cli.output import show, write_json_object
 from metier.cli.run import AsJson, Settings
 
 if TYPE_CHECKING:
-    from metier.data.records import Choice
     from metier.planning.results import PayingJudgement
     from metier.recipe.sections import Recipe
 
@@ -61,17 +61,27 @@ def _check(recipe: Recipe, *, as_json: bool) -> int:
     from metier.cli.check_text import draw
     from metier.cli.progress import watching
     from metier.errors import DONE, UserError
-    from metier.evaluation.paying import can_training_pay
     from metier.planning.check import check_recipe
     from metier.store.values import to_plain
 
-    def pay(train: Sequence[Choice], test_size: int) -> PayingJudgement:
-        return can_training_pay(train, test_size, recipe.evaluation, recipe.seed)
-
     with watching() as observer:
-        report = check_recipe(recipe, pay=pay, observers=(observer,))
+        report = check_recipe(recipe, pay=_judge(recipe), observers=(observer,))
     if as_json:
         write_json_object("check", {**to_plain(report), "faults": list(report.faults)})
     else:
         draw(report)
     return UserError.exit_code if report.faults else DONE
+
+
+def _judge(recipe: Recipe) -> Callable[[Sequence[Any], int], PayingJudgement] | None:
+    """What judges whether training can pay; None for tasks where nothing but training can tell."""
+    from metier.evaluation.paying import can_training_pay
+    from metier.evaluation.writing_pays import can_writing_pay
+
+    by_task: dict[str, Callable[..., PayingJudgement]] = {
+        "classification": can_training_pay,
+        "generation": can_writing_pay,
+        "chat": can_writing_pay,
+    }
+    judge = by_task.get(recipe.task)
+    return judge and partial(judge, section=recipe.evaluation, seed=recipe.seed)

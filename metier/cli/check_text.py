@@ -7,6 +7,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from metier.cli.check_words import (
+    learned_sentences,
+    lengths_table,
+    piece_said,
+    place_said,
+    places_said,
+    text_facts,
+    visible,
+)
 from metier.cli.tables import aligned
 from metier.report import formats
 
@@ -19,19 +28,23 @@ if TYPE_CHECKING:
         CheckReport,
         DataFindings,
         Learning,
+        PieceView,
         Plan,
-        RowPlace,
         ShownToken,
         TokenView,
     )
 
 HEAD, TAIL = 60, 40
 """Tokens that are shown of a long record, from its beginning and from its end."""
+PIECES = 4
+"""Pieces that are shown of a long conversation, from its beginning and from its end."""
 TRAINED_STYLE = "bold green"
 METHODS = {
     "lora": "LoRA adapters", "full": "every layer", "freeze": "the chosen layers", "head": "a head on frozen features",
 }  # fmt: skip
 WIDTH = 110
+SOURCES_SHOWN = 6
+"""Files that are named; a folder may hold hundreds."""
 
 
 def draw(report: CheckReport) -> None:
@@ -62,42 +75,64 @@ def _lines(console: Console, block: Text) -> Iterator[Text]:
 
 
 def _blocks(report: CheckReport, width: int) -> Iterator[Text]:
-    yield _title(f"{report.name}: {report.task} of {len(report.data.labels):,} labels")
+    labels = f" of {len(report.data.labels):,} labels" if report.data.labels else ""
+    yield _title(f"{report.name}: {report.task}{labels}")
     yield from _data(report.data)
     for candidate in report.candidates:
         yield from _candidate(candidate)
-    yield from _plan(report, width)
-    yield from _verdict(report)
+    if report.plan is not None:
+        yield from _plan(report, report.plan, width)
+        yield from _paying(report)
+    yield from _end(report)
 
 
 def _data(data: DataFindings) -> Iterator[Text]:
     yield _title("\nData")
-    yield _line(f"  {', '.join(data.sources)}")
-    guessed = f" ({' and '.join(data.found_by_itself)} found by itself)" if data.found_by_itself else ""
-    text = data.template or ", ".join(data.text_columns)
-    group = f"   groups: {data.group_column}" if data.group_column else ""
-    yield _line(f"  text: {text}   label: {data.label_column}{group}{guessed}\n")
-    rows = [
-        (
-            split.name,
-            f"{split.rows:,}",
-            "sealed" if split.labels is None else f"{split.labels:,}",
-            "own file" if split.official else "drawn by metier",
-        )
-        for split in data.splits
-    ]
-    rows[0] = (*rows[0][:3], "")
-    yield _table(aligned(("Split", "Records", "Labels", ""), rows))
+    more = len(data.sources) - SOURCES_SHOWN
+    yield _line(f"  {', '.join(data.sources[:SOURCES_SHOWN])}{f' and {more:,} more' if more > 0 else ''}")
+    yield _line(f"  {_columns(data)}")
+    for sentence in text_facts(data.texts) if data.texts is not None else ():
+        yield _line(f"  {sentence}")
+    yield _line("")
+    yield _table(_splits(data))
     if data.rejected:
         total = sum(rejected.count for rejected in data.rejected)
         yield _line(f"\n  {formats.counted(total, 'row')} will not be used:")
         for rejected in data.rejected:
-            yield _line(f"    {rejected.count:,} {rejected.reason}: {_places(rejected.first, rejected.count)}")
+            yield _line(f"    {rejected.count:,} {rejected.reason}: {places_said(rejected.first, rejected.count)}")
         yield _line(f"  All of them, with their content, will be in {data.rejected_file}")
     if data.notices:
         yield _line("")
     for notice in data.notices:
         yield _line(f"  note: {notice}", "yellow")
+
+
+def _columns(data: DataFindings) -> str:
+    """Where the records' parts lie."""
+    guessed = f" ({' and '.join(data.found_by_itself)} found by itself)" if data.found_by_itself else ""
+    text = data.template or ", ".join(data.text_columns)
+    parts = [f"text: {text}"] if text and data.shape != "documents" else []
+    if data.shape != "columns":
+        parts.insert(0, f"read as {data.shape}")
+    if data.label_column:
+        parts.append(f"label: {data.label_column}")
+    if data.answer_column:
+        parts.append(f"answer: {data.answer_column}")
+    if data.group_column:
+        parts.append(f"groups: {data.group_column}")
+    return f"{'   '.join(parts)}{guessed}"
+
+
+def _splits(data: DataFindings) -> str:
+    """The table of splits; of the test set nothing but its size is told."""
+    origins = ["", *("own file" if split.official else "drawn by metier" for split in data.splits[1:])]
+    if data.labels:
+        labels = ["sealed" if split.labels is None else f"{split.labels:,}" for split in data.splits]
+        rows = [(s.name, f"{s.rows:,}", *more) for s, *more in zip(data.splits, labels, origins, strict=True)]
+        return aligned(("Split", "Records", "Labels", ""), rows)
+    origins[-1] += ", sealed"
+    bare = [(split.name, f"{split.rows:,}", origin) for split, origin in zip(data.splits, origins, strict=True)]
+    return aligned(("Split", "Records", ""), bare)
 
 
 def _candidate(candidate: CandidateFindings) -> Iterator[Text]:
@@ -107,23 +142,58 @@ def _candidate(candidate: CandidateFindings) -> Iterator[Text]:
     if learning.trunk_layers:
         yield _line(f"  {_trunk(learning)}")
     yield _line(f"  {_steps(learning)}")
+    for sentence in learned_sentences(candidate.learned) if candidate.learned is not None else ():
+        yield _line(f"  {sentence}")
+    for notice in candidate.notices:
+        yield _line(f"  note: {notice}", "yellow")
     for fault in candidate.faults:
         yield _line(f"  FAULT: {fault}", "bold red")
+    yield from (_pieces(candidate) if candidate.learned is not None else _tokens(candidate))
+    yield _line("")
+    yield _table(lengths_table(candidate.lengths))
+    for each in candidate.lengths:
+        if each.cut:
+            yield _line(f"  cut in {each.split}: {places_said(each.cut_first, each.cut)}")
+
+
+def _tokens(candidate: CandidateFindings) -> Iterator[Text]:
+    """Records of a classification, token by token."""
     how = "Token by token, with what is trained in [brackets]." if candidate.in_words else "Token by token."
     yield _line(f"\n  {how} {candidate.trained_part}".rstrip())
     for view in candidate.views:
         label = f", {view.label}" if view.label is not None else ""
-        yield _line(f"\n  {_place(view.place)}{label}")
+        yield _line(f"\n  {place_said(view.place)}{label}")
         yield _view(view)
-    yield _line("")
-    rows = [
-        (each.split, f"{each.median:,}", f"{each.longest:,}", f"{each.limit:,}", f"{each.cut:,}")
-        for each in candidate.lengths
-    ]
-    yield _table(aligned(("Tokens of", "Median", "Longest", "Limit", "Cut records"), rows))
-    for each in candidate.lengths:
-        if each.cut:
-            yield _line(f"  cut in {each.split}: {_places(each.cut_first, each.cut)}")
+
+
+def _pieces(candidate: CandidateFindings) -> Iterator[Text]:
+    """Records whose answers are written, or passages, as the model reads them."""
+    if not candidate.pieces or candidate.learned is None:
+        return
+    end = "end of turn" if candidate.learned.max_new_tokens is not None else "end of text"
+    yield _line(f"\n  As the model reads it, with what is learned in [brackets]. {candidate.trained_part}".rstrip())
+    for view in candidate.pieces:
+        about = f", {view.about}" if view.about else ""
+        yield _line(f"\n  {place_said(view.place)}{about}")
+        yield _piece_view(view, end)
+
+
+def _piece_view(view: PieceView, end: str) -> Text:
+    from rich.text import Text
+
+    text = Text("    ")
+    pieces, hidden = view.pieces[:PIECES], view.pieces[PIECES:-PIECES]
+    for piece in (*pieces, *(view.pieces[max(PIECES, len(view.pieces) - PIECES) :])):
+        if hidden and piece is view.pieces[-PIECES]:
+            learned = sum(each.tokens for each in hidden if each.learned)
+            left_out = f"{sum(each.tokens for each in hidden):,} more tokens, {learned:,} of them learned"
+            text.append(f" …({left_out})… ", style="dim")
+        shown = piece_said(piece)
+        if piece.learned:
+            text.append(f"[{shown}{f' = {end}' if piece.end else ''}]", style=TRAINED_STYLE)
+        else:
+            text.append(shown, style="dim" if piece.text is None else "")
+    return text
 
 
 def _what_learns(learning: Learning) -> str:
@@ -176,7 +246,7 @@ def _add_tokens(text: Text, tokens: Sequence[ShownToken], between: str) -> None:
     """Tokens side by side; without texts their ids."""
     for place, token in enumerate(tokens):
         text.append(between if place else "")
-        shown = _visible(token.text) if token.text is not None else str(token.id)
+        shown = visible(token.text) if token.text is not None else str(token.id)
         if token.trained:
             shown = shown or "·"  # the rest of a character that the token before shows
             text.append(f"[{shown}{' = end of turn' if token.end_of_turn else ''}]", style=TRAINED_STYLE)
@@ -184,14 +254,7 @@ def _add_tokens(text: Text, tokens: Sequence[ShownToken], between: str) -> None:
             text.append(shown, style="dim" if token.text is None else "")
 
 
-def _visible(text: str) -> str:
-    """A token on one line: line ends, tabs and what cannot be printed are shown by signs."""
-    signs = {"\n": "⏎", "\t": "⇥", "\r": "␍", "\ufffd": "·"}
-    return "".join(signs.get(char, char if char.isprintable() else "·") for char in text)
-
-
-def _plan(report: CheckReport, width: int) -> Iterator[Text]:
-    plan = report.plan
+def _plan(report: CheckReport, plan: Plan, width: int) -> Iterator[Text]:
     yield _title("\nPlan")
     low, high = _about(plan.seconds / plan.factor), _about(plan.seconds * plan.factor)
     yield _line(f"  Time: about {_about(plan.seconds)}; between {low} and {high} is to be expected.\n")
@@ -203,6 +266,7 @@ def _plan(report: CheckReport, width: int) -> Iterator[Text]:
             ("programs", memory.program), ("weights", memory.weights), ("learning", memory.learning),
             ("activations", memory.activations), ("scores over the vocabulary", memory.logits),
             ("stored blocks", memory.trunk),
+            ("writing", memory.keys_values),
         )
         if size
     )  # fmt: skip
@@ -241,32 +305,21 @@ def _stage_rows(plan: Plan) -> list[tuple[str, ...]]:
     return rows
 
 
-def _verdict(report: CheckReport) -> Iterator[Text]:
+def _paying(report: CheckReport) -> Iterator[Text]:
     yield _title("\nCan training pay?")
     if report.paying is not None:
         yield _line(f"  {report.paying.sentence}")
     else:
         yield _line(f"  Not known: {report.paying_reason or 'it was not asked for.'}")
+
+
+def _end(report: CheckReport) -> Iterator[Text]:
     for warning in report.warnings:
         yield _line(f"\nwarning: {warning}", "bold yellow")
     if report.faults:
         yield _line(
             f"\nThis recipe cannot work: {formats.counted(len(report.faults), 'fault')}, named above.", "bold red"
         )
-
-
-def _place(place: RowPlace) -> str:
-    return f"{place.source}:{place.row}"
-
-
-def _places(places: Sequence[RowPlace], count: int) -> str:
-    """`train.csv:3, 17 and 9 more`: the file is named where it changes."""
-    said, source = [], ""
-    for place in places:
-        said.append(_place(place) if place.source != source else str(place.row))
-        source = place.source
-    more = f" and {count - len(places):,} more" if count > len(places) else ""
-    return f"{', '.join(said)}{more}"
 
 
 def _about(seconds: float) -> str:

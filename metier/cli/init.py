@@ -49,7 +49,8 @@ def _what_was_found(description: DataDescription) -> str:
         (column.name, column.kind, formats.counted(round(column.mean_length), "character"))
         for column in description.columns
     ]
-    files = ", ".join(source.name for source in description.sources)
+    more = f" and {len(description.sources) - 5:,} more" if len(description.sources) > 5 else ""
+    files = ", ".join(source.name for source in description.sources[:5]) + more
     beside = [path.name for path in (description.validation, description.test) if path is not None]
     lines = [
         f"{files}: {formats.counted(description.rows, 'row')}",

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from metier.recipe.sections import Recipe
     from metier.run import RunResult
 
+_PREDICT, _CHAT = ("Predict", "metier predict {run} IN OUT"), ("Chat", "metier chat {run} --base")
+USES = {
+    "classification": (_PREDICT,), "generation": (_PREDICT, _CHAT), "chat": (_PREDICT, _CHAT),
+    "text": (("Export", "metier export {run}"),),
+}  # fmt: skip
+"""Task -> the commands that use a finished run, as it ends with them."""
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.", show_default=False)]
 Settings = Annotated[
     list[str] | None,
@@ -111,7 +117,11 @@ def result_as_plain(result: RunResult) -> dict[str, Any]:
         "verdict": summary.comparison.verdict,
         "sentence": summary.comparison.sentence,
         "systems": {
-            system.system: {name: to_plain(getattr(system, name)) for name in numbers} for system in summary.test
+            system.system: {
+                **{name: to_plain(getattr(system, name)) for name in numbers},
+                **({"per_field": to_plain(system.per_field)} if system.per_field else {}),
+            }
+            for system in summary.test
         },
         "comparison": to_plain(summary.comparison),
         "promoted": next((attempt.name for attempt in summary.attempts if attempt.promoted), None),
@@ -129,8 +139,8 @@ def _result_text(result: RunResult) -> str:
         how = "the same command with --resume instead goes on"
         return f"Stopped where --until said. The run so far is in {folder}; {how}."
     report = _shown(result.folder.report_page)
-    predict = f"metier predict {quoted(folder)} IN OUT"
-    return final_text(result.summary, report=report, predict=predict, width=terminal_width())
+    uses = [(name, way.format(run=quoted(folder))) for name, way in USES[result.summary.task]]
+    return final_text(result.summary, report=report, uses=uses, width=terminal_width())
 
 
 def _shown(path: Path) -> str:

@@ -56,6 +56,8 @@ def differences_table(comparison: Comparison) -> str:
     answers are right or wrong.
     """
     judged = bool(comparison.accuracy_differences)
+    right = comparison.accuracy_differences[0].metric if judged else ""
+    items = "Items" if right == "accuracy" else formats.metric_title(right or "items")
     rows = [
         [
             row.baseline, _title(row.metric), _estimate(row.difference, signed=True),
@@ -64,7 +66,7 @@ def differences_table(comparison: Comparison) -> str:
         for row in comparison.differences
     ]  # fmt: skip
     difference = "Better by (95 %)" if formats.lower_is_better(comparison.primary_metric) else "Difference (95 %)"
-    columns = [f"{comparison.candidate} against", "Metric", difference, "p", *(["Items"] if judged else []), "Verdict"]
+    columns = [f"{comparison.candidate} against", "Metric", difference, "p", *([items] if judged else []), "Verdict"]
     return aligned(columns, rows)
 
 
@@ -79,7 +81,9 @@ def lower_line(metrics: Sequence[str]) -> list[str]:
 
 
 def _title(metric: str) -> str:
-    return f"{formats.metric_title(metric)} {LOWER}" if formats.lower_is_better(metric) else formats.metric_title(metric)
+    return (
+        f"{formats.metric_title(metric)} {LOWER}" if formats.lower_is_better(metric) else formats.metric_title(metric)
+    )
 
 
 def gate_lines(comparison: Comparison) -> list[str]:
@@ -90,13 +94,13 @@ def gate_lines(comparison: Comparison) -> list[str]:
     ]
 
 
-def final_text(summary: RunSummary, *, report: str, predict: str, width: int | None = None) -> str:
+def final_text(summary: RunSummary, *, report: str, uses: Sequence[tuple[str, str]], width: int | None = None) -> str:
     """What `metier run` ends with: the table, the verdict, the gates, where to go on.
 
     Args:
         summary: The finished run.
         report: Path of the page to open.
-        predict: The command that uses the model.
+        uses: Commands that use the model, each with what it does in a word.
         width: Of the terminal; None where the text does not go to one.
     """
     comparison = summary.comparison
@@ -108,7 +112,9 @@ def final_text(summary: RunSummary, *, report: str, predict: str, width: int | N
     lines += gate_lines(comparison)
     if summary.overfitting is not None:
         lines.append(summary.overfitting.sentence)
-    return "\n".join([*lines, "", f"Report:  {report}", f"Predict: {predict}"])
+    ways = [("Report", report), *uses]
+    room = max(len(name) for name, _ in ways) + 1
+    return "\n".join([*lines, "", *(f"{name + ':':<{room}} {way}" for name, way in ways)])
 
 
 def _estimate(estimate: Estimate | None, *, signed: bool = False) -> str:

@@ -11,6 +11,7 @@ from metier.data.locate import (
     ROLE_NAMES,
     data_files,
     documents_at,
+    expanded,
     is_legal_notice,
     locate_files,
     role_files,
@@ -24,7 +25,7 @@ from metier.recipe.sections import DataSection
 _ALIGNED = (("nl", "cm"), ("nl", "cmd"), ("nl", "code"), ("src", "tgt"), ("source", "target"), ("in", "out"),
             ("input", "output"), ("x", "y"), ("question", "answer"), ("text", "labels"), ("en", "*"))  # fmt: skip
 """Endings of two files whose lines belong together: what is asked, what is answered."""
-_MOSTLY = 3
+_MOSTLY = 10
 """Documents for each data file that make a folder one of documents."""
 _LARGEST_TEXT = 2**28
 
@@ -56,11 +57,11 @@ def find_files(given: str) -> FoundFiles:
     Raises:
         DataError: There is none.
     """
-    path = Path(given)
+    path = expanded(given)
     if path.is_dir():
         return _pair_in(path) or _documents_in(path) or _tables_in(path)
     if path.is_file():
-        return _beside(path)
+        return _beside(path, given)
     try:
         located = locate_files(DataSection(train=given))
     except DataError:

@@ -122,6 +122,8 @@ class InputRules:
         if not self.converses:
             text = self.text_of(row)
             return Input(id=id, text=text) if text else Unusable(reason="empty text", detail="its text is empty")
+        for path in self.asked_columns:
+            self._refuse_missing(row, path)
         try:
             turns = self.turns_of(row)
             messages = before_answer(in_order(turns.messages, self.repair)[0])
@@ -198,9 +200,12 @@ class InputRules:
         return rules
 
     def _cell(self, row: Mapping[str, object], name: str) -> str:
-        if name not in row and re.split(r"[.\[]", name, maxsplit=1)[0] not in row:
-            raise missing_column("input", name, tuple(str(column) for column in row))
+        self._refuse_missing(row, name)
         return cell_at(row, name)
+
+    def _refuse_missing(self, row: Mapping[str, object], path: str) -> None:
+        if path not in row and re.split(r"[.\[]", path, maxsplit=1)[0] not in row:
+            raise missing_column("input", path, tuple(str(column) for column in row))
 
 
 def template_columns(template: str) -> tuple[str, ...]:

@@ -158,19 +158,19 @@ def _with_context(text: str, answer: str, there: Mapping[str, str]) -> tuple[str
 def _shape(section: DataSection, task: str, table: Table) -> tuple[str, Fields]:
     """The shape of a file and its fields: as the recipe says, else recognised."""
     if section.shape != "auto":
-        return section.shape, _given_shape(section, task, table)
+        return section.shape, _with_names(section, section.shape, _given_shape(section, task, table), table)
     text = section.text if isinstance(section.text, str) else None
     if text is not None and section.answer is None:
         for shape, who in (("messages", "role"), ("sharegpt", "from")):
             if task in SHAPES[shape].tasks and text in table.columns and holds_turns(table, text, who):
                 return shape, {**(SHAPES[shape].find(table) or {}), "messages": text}
     named = section.text is not None or section.answer is not None or section.answers is not None
-    found = None if named else recognise_shape(table, task)
+    found = None if named and task in SHAPES["columns"].tasks else recognise_shape(table, task)
     if found is None and task == "preference":
         pairs = SHAPES["preference"]
         fix = "Single ratings are not read: put a better and a worse answer to the same prompt into one row."
         raise DataError("data.shape", f"{table.source.name} holds no {pairs.said}", pairs.wanted, fix)
-    return found or ("columns", {})
+    return (found[0], _with_names(section, *found, table)) if found is not None else ("columns", {})
 
 
 def _given_shape(section: DataSection, task: str, table: Table) -> Fields:
@@ -179,16 +179,34 @@ def _given_shape(section: DataSection, task: str, table: Table) -> Fields:
         able = [name for name, each in SHAPES.items() if task in each.tasks]
         raise DataError("data.shape", f"is {section.shape}, which task {task} does not read", " or ".join(able))
     fields = shape.find(table)
-    if fields is None and section.shape not in ("columns", "documents"):
-        if isinstance(section.text, str) and shape.asks == ("messages",):
-            check_path(table, section.text, "data.text")
-            return {"messages": section.text}
+    if fields is None and shape.asks == ("messages",) and isinstance(section.text, str):
+        fields = {}  # named by hand
+    if fields is None and shape.asks:
         there = column_list(table.columns)
         found = f"is {section.shape}, which {table.source.name} is not (it has {there})"
         raise DataError("data.shape", found, shape.wanted, "Leave data.shape out, or name the columns.")
-    if fields is not None and isinstance(section.text, str) and "messages" in fields:
-        fields = {**fields, "messages": section.text}
     return fields or {}
+
+
+def _with_names(section: DataSection, shape: str, fields: Fields, table: Table) -> Fields:
+    """The fields of a shape, with the columns that the recipe names in their places."""
+    asks = SHAPES[shape].asks
+    if not asks:  # the shape is made of the columns that the recipe names
+        return fields
+    named: dict[str, str] = {}
+    if section.text is not None:
+        if not isinstance(section.text, str) or "{" in section.text:
+            found = "is several columns or a template"
+            raise DataError("data.text", found, f"one column with shape {shape}", "Or set data.shape: columns.")
+        check_path(table, section.text, "data.text")
+        named[asks[0]] = section.text
+    if section.answer is not None:
+        if "answer" not in fields:
+            found = f"is set, but shape {shape} says itself where the answers are"
+            raise DataError("data.answer", found, "", "Remove it.")
+        check_path(table, section.answer, "data.answer")
+        named["answer"] = section.answer
+    return {**fields, **named}
 
 
 def _of_columns(section: DataSection, task: str, table: Table) -> Layout:

@@ -127,7 +127,10 @@ def locate_documents(section: DataSection) -> Located | None:
         given = getattr(section, role)
         if given is None:
             continue
-        found, others = documents_at(_expanded(given))
+        path = expanded(given)
+        found, others = documents_at(path)
+        if section.format == "text" and path.is_file():  # said by hand, whatever its name ends with
+            found, others = (path,), ()
         if not found:
             if role == "train" and section.format != "text":
                 return None
@@ -186,7 +189,7 @@ def _answer_files(section: DataSection, located: Mapping[str, tuple[Path, ...]])
         given = getattr(section, name)
         if given is None:
             continue
-        path = _expanded(given)
+        path = expanded(given)
         if not path.is_file():
             raise DataError(f"data.{name}", f"`{given}` does not exist", "a text file of answers", _near(path))
         if len(located.get(role, ())) != 1:
@@ -197,7 +200,7 @@ def _answer_files(section: DataSection, located: Mapping[str, tuple[Path, ...]])
 
 
 def _files(text: str, role: str) -> tuple[Path, ...]:
-    path = _expanded(text)
+    path = expanded(text)
     if path.is_file():
         return (path,)
     if path.is_dir():
@@ -207,7 +210,8 @@ def _files(text: str, role: str) -> tuple[Path, ...]:
     raise DataError(f"data.{role}", f"`{text}` does not exist", f"a file ({_KINDS}), a folder or a glob", _near(path))
 
 
-def _expanded(text: str) -> Path:
+def expanded(text: str) -> Path:
+    """A path as a recipe writes it, with `${VAR}`, `~` and `builtin:` resolved."""
     if text.startswith(BUILTIN):
         return _builtin(text)
     if "$" in text or text.startswith("~"):
@@ -232,7 +236,7 @@ def _builtin(text: str) -> Path:
 
 
 def _folder_of(text: str) -> Path | None:
-    path = _expanded(text)
+    path = expanded(text)
     return path if path.is_dir() else None
 
 

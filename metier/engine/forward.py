@@ -66,6 +66,8 @@ class TreeRunner:
     """Whether the comparison with the plain forward was made; a copy for the same network need not repeat it."""
     writes: bool | None = None
     """Whether answers can be written row by row over key-value state; None until it was found out."""
+    token_bytes: int = 0
+    """Bytes of one token's key-value state in a slot, as far as it is known."""
 
     def logits(self, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None = None) -> Tensor:
         """Logits that predict the targets, in the order of `tree.target_nodes`.

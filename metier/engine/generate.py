@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metier.device import available_memory_bytes
 from metier.engine.attention import TreeUnsupportedError, attend_to_trees
 from metier.engine.forward import TOLERANCE, Prefix, TreeRunner, distance, plain_logits, without_dropout
 from metier.engine.packed import packed_linears
@@ -31,12 +32,16 @@ from metier.events import Notice, Observer, Progress, tell
 
 __all__ = ["Decoding", "Written", "generate"]
 
+PROGRESS = "writing"
+"""Name of the progress bar."""
 SHORTEST_PREFIX = 32
 """A shorter shared beginning is kept in every slot: two products for one cost more than it does."""
-PROBE_TOKENS = 64
+PROBE_TOKENS = 16
 """Tokens of the prompt on which decoding is compared with the plain forward."""
-WORTH_PACKING = 128
-"""Steps from which packing the weights costs less than it saves."""
+MEMORY = 0.5
+"""Share of the free memory that slots may take."""
+WORTH_PACKING = {torch.float32: 24, torch.bfloat16: 48}
+"""Decoding steps from which packing the weights costs less than it saves."""
 WORTH_SORTING = 0.8
 """Prompts are taken in canonical order when so few of their tokens are distinct, else the longest first."""
 
@@ -49,7 +54,6 @@ def generate(
     read: Read | None = None,
     budget: int = 2048,
     observers: Sequence[Observer] = (),
-    title: str = "writing",
     numbers: Sequence[int] | None = None,
 ) -> list[Written]:
     """Write an answer to every prompt.
@@ -61,7 +65,6 @@ def generate(
         read: Text of token ids; stop texts need it.
         budget: Distinct tokens of one forward pass over prompts; changes memory, not results.
         observers: Told about progress.
-        title: Name of the progress bar.
         numbers: The number of each prompt that sampling is a function of; its place in `prompts` by default.
 
     Returns:
@@ -82,14 +85,12 @@ def generate(
 
     def report() -> None:
         done = sum(row.stop is not None for row in rows)
-        tell(observers, Progress(label=title, done=done, total=len(rows)))
+        tell(observers, Progress(label=PROGRESS, done=done, total=len(rows)))
 
     if rows:
         with torch.no_grad(), without_dropout(runner.network), _trunk_set_aside(runner), runner.cast():
             if _fits(runner, rows):
-                size = min(decoding.batch_size, len(rows))
-                long = len(rows) * decoding.max_new_tokens >= WORTH_PACKING * size
-                with packed_linears(runner.network, rows=size, autocast=runner.autocast) if long else nullcontext():
+                with _packed(runner, rows, decoding):
                     _Writer(runner, rows, decoding, budget).write(report)
             else:
                 write_plainly(runner.network, rows, report)
@@ -114,7 +115,7 @@ class _Writer:
         if len(shared) >= SHORTEST_PREFIX:
             self.prefix = self.runner.prefill(shared)
         self.cut = 0 if self.prefix is None else len(shared)
-        self.size = min(self.decoding.batch_size, len(self.rows))
+        self.size = self._most_rows(max(len(prompt) for prompt in prompts) - self.cut)
         self.slots = Slots(self.size, self.prefix)
         self.waiting = deque(self.rows[number] for number in _order(prompts, self.cut))
         self.active: list[Row] = []
@@ -132,6 +133,14 @@ class _Writer:
                     self._step()
                 if self._leave():
                     report()
+
+    def _most_rows(self, longest: int) -> int:
+        """Rows that are written at a time: the batch size, or as many as the memory holds at their longest."""
+        size = min(self.decoding.batch_size, len(self.rows))
+        if self.runner.network.device.type == "cuda":
+            return size
+        row = self.runner.token_bytes * (longest + self.decoding.max_new_tokens)
+        return max(1, min(size, int(MEMORY * available_memory_bytes()) // max(1, row)))
 
     def _admit(self, rows: Sequence[Row]) -> None:
         """Read the prompts of `rows`, give them slots, and choose their first tokens."""
@@ -194,11 +203,11 @@ def step_logits(runner: TreeRunner, slots: Slots, tokens: Sequence[int]) -> Tens
 
 def _fits(runner: TreeRunner, rows: Sequence[Row]) -> bool:
     """Whether this family can be run over trees and slots; found out once, said once when it cannot."""
-    prompts = sorted((row.prompt for row in rows[:3]), key=len)
-    if runner.plain or not runner.probe([_sequence(prompt[:PROBE_TOKENS], 1) for prompt in prompts]):
+    prompt = max((row.prompt for row in rows), key=len)
+    if runner.plain or not runner.probe([_sequence(prompt[:PROBE_TOKENS], 1)]):
         return False
     if runner.writes is None:
-        runner.writes = _writes(runner, prompts[-1])
+        runner.writes = _writes(runner, prompt)
     return runner.writes
 
 
@@ -216,6 +225,7 @@ def _writes(runner: TreeRunner, prompt: Ints) -> bool:
         _, state = runner.read(tree, rests, prefix, tree.paths[0][-1:])
         slots = Slots(2, prefix)
         slots.add(state, tree.paths)
+        runner.token_bytes = slots.token_bytes
         with attend_to_trees(runner.network):
             steps = [step_logits(runner, slots, [int(part[place]) for part in whole]).float() for place in (-2, -1)]
     except (TreeUnsupportedError, TypeError, ValueError) as fault:
@@ -241,6 +251,15 @@ def _sequence(ids: Ints, answer: int = 0) -> TokenSequence:
     targets = np.zeros(len(padded), dtype=np.bool_)
     targets[-answer:] = True
     return TokenSequence(padded, targets)
+
+
+def _packed(runner: TreeRunner, rows: Sequence[Row], decoding: Decoding) -> AbstractContextManager[object]:
+    """Packed weights inside, where there is enough to do."""
+    size = min(decoding.batch_size, len(rows))
+    enough = WORTH_PACKING.get(runner.network.dtype)
+    if enough is None or len(rows) * decoding.max_new_tokens < enough * size:
+        return nullcontext()
+    return packed_linears(runner.network, rows=size, autocast=runner.autocast)
 
 
 def _order(prompts: Sequence[Ints], cut: int) -> list[int]:

@@ -82,6 +82,6 @@ class Row:
         if not found:
             return False
         self.text = whole[: min(found)]
-        while self.ids and len(self.read(self.ids)) > len(self.text):
+        while self.ids and not self.text.startswith(self.read(self.ids)):
             self.ids.pop()
         return True

@@ -49,6 +49,12 @@ class Slots:
         """Length of the prefix, P."""
         return 0 if self.prefix is None else len(self.prefix.ids)
 
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of one token's keys and values in all layers."""
+        storages = [*self.keys.values(), *self.values.values()]
+        return sum(storage.shape[1] * storage.shape[3] * storage.element_size() for storage in storages)
+
     def add(self, state: KeysValues, paths: Sequence[Ints]) -> None:
         """Give each path of a tree a slot, after the rows that there are.
 

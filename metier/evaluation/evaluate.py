@@ -35,29 +35,37 @@ class About:
     trained_on: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RecordSet:
+    """Records that systems are judged on."""
+
+    name: str
+    """`train`, `validation`, `selection` or `test`."""
+    records: Sequence[Record]
+    """In the order of its items."""
+    task: str = "classification"
+    """The recipe's task: a row of `MEASURES`."""
+    labels: Sequence[str] = ()
+    """Labels of train; others that occur are counted too. Of choices only."""
+
+
 def evaluate_system(
     system: System,
-    records: Sequence[Record],
+    asked: RecordSet,
     *,
-    set_name: str,
-    task: str = "classification",
-    labels: Sequence[str] = (),
     section: EvaluationSection,
     seed: int,
     observers: Sequence[Observer] = (),
     losses: bool = True,
 ) -> Evaluation:
-    """Let `system` answer `records`, whose gold answers it never sees, and measure it.
+    """Let `system` answer a set of records, whose gold answers it never sees, and measure it.
 
     A system with `target_logprobs` also says how probable the gold answers (or passages) are to it. That is
     asked after all answers are given.
 
     Args:
         system: Anything that answers.
-        records: The set, in the order of its items.
-        set_name: `train`, `validation` or `test`.
-        task: The recipe's task: a row of `MEASURES`.
-        labels: Labels of train; others that occur are counted too. Of choices only.
+        asked: The records.
         section: How it is judged; the resamples are used here.
         seed: Seed of the resamples.
         observers: Told how far it is.
@@ -67,16 +75,17 @@ def evaluate_system(
         DataError: The set is empty or has an id twice.
         MetierError: The system's answers are not those of the inputs, one for one, in order.
     """
+    records = asked.records
     if not records:
-        raise DataError(set_name, "has no records", "at least one")
+        raise DataError(asked.name, "has no records", "at least one")
     if len({record.id for record in records}) < len(records):
         twice = len(records) - len({record.id for record in records})
-        raise DataError(set_name, f"{twice} records have an id that another has", "ids that occur once")
-    measures = MEASURES[task]
+        raise DataError(asked.name, f"{twice} records have an id that another has", "ids that occur once")
+    measures = MEASURES[asked.task]
     started = time.perf_counter()
     answers = [Answer(id=record.id, label=None, stop="none") for record in records]
     if measures.asks:
-        answers = _collect(system, records, f"{system.name} on {set_name}", observers)
+        answers = _collect(system, records, f"{system.name} on {asked.name}", observers)
     # A system that took answers from a store says how long they took when they were computed.
     seconds = max(time.perf_counter() - started, sum(answer.seconds for answer in answers))
     scored = _score(system, records) if losses or not measures.asks else None
@@ -87,14 +96,16 @@ def evaluate_system(
     about = About(
         system=system.name,
         kind=system.kind,
-        task=task,
+        task=asked.task,
         settings={**system.settings, **measures.settings()},
         parameters=system.parameters,
         bytes=system.bytes,
         seconds_per_thousand=1000 * seconds / len(records),
         trained_on=system.trained_on,
     )
-    return evaluate_items(items, about=about, set_name=set_name, labels=labels, resamples=section.resamples, seed=seed)
+    return evaluate_items(
+        items, about=about, set_name=asked.name, labels=asked.labels, resamples=section.resamples, seed=seed
+    )
 
 
 def evaluate_items(

@@ -21,7 +21,7 @@ from metier.engine.score import target_log_probabilities
 from metier.engine.tree import TokenSequence
 from metier.errors import DataError
 from metier.evaluation.answer_store import AnswerStore, StoredAnswer
-from metier.evaluation.evaluate import evaluate_system
+from metier.evaluation.evaluate import RecordSet, evaluate_system
 from metier.evaluation.measures import score_of
 from metier.evaluation.results import Answer
 from metier.evaluation.systems import AnswerOptions, Material
@@ -127,7 +127,11 @@ class Writer:
             observers=(watch,), numbers=numbers,
         )  # fmt: skip
         return [
-            StoredAnswer(text=self.encoder.read(each.ids.tolist()), stop=each.stop, seconds=each.seconds)
+            StoredAnswer(
+                text=self.encoder.read(each.ids.tolist()) if each.text is None else each.text.strip(),
+                stop=each.stop,
+                seconds=each.seconds,
+            )
             for each in written
         ]
 
@@ -215,11 +219,13 @@ def draw_examples(
 
 def _score(writer: Writer, records: Sequence[Record], material: Material) -> float:
     """The primary metric of a system on some validation records, higher better."""
+    metric = material.section.primary_metric
     evaluation = evaluate_system(
-        replace(writer, name=f"{writer.name} (choosing)"), records, set_name="selection", task=material.task,
-        section=material.section, seed=material.seed, observers=material.observers, losses=False,
+        replace(writer, name=f"{writer.name} (choosing)"),
+        RecordSet(name="selection", records=records, task=material.task),
+        section=material.section, seed=material.seed, observers=material.observers, losses=metric == "loss",
     )  # fmt: skip
-    return score_of(evaluation, material.section.primary_metric)
+    return score_of(evaluation, metric)
 
 
 def _writer(

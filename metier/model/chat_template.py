@@ -211,7 +211,8 @@ class PlainTurns:
 
     def find_answer(self, chat: Chat, tools: Sequence[Any] | None, asked: str) -> AnswerText:
         """The text of the last turn, after the prompt `asked`."""
-        return AnswerText(f" {self.encoder.harmless(_spoken(chat[-1]))}", PLAIN)
+        changed = bool(chat[-1].get("reasoning_content"))
+        return AnswerText(f" {self.encoder.harmless(_spoken(chat[-1]))}", PLAIN, changed)
 
 
 def fold_system(chat: list[dict[str, Any]]) -> list[dict[str, Any]]:

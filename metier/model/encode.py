@@ -213,14 +213,16 @@ class Encoder:
         return text[: spans[tokens - 1][1]]
 
     def passage(self, text: str) -> Ints:
-        """Ids of a whole document to be read on: begun as the tokenizer begins a text, closed by the end of text.
+        """Ids of a whole document, between the token that begins a text (else the one that ends it) and the one that
+        ends it.
 
         Raises:
-            DataError: the tokenizer has no end-of-text token.
+            DataError: the tokenizer has no token that ends a text.
         """
-        if self.tokenizer.eos_token_id is None:
-            raise DataError("model", "the tokenizer has no end-of-text token", "one, to close a document")
-        return np.array([*self._begun(self.harmless(text)), self.tokenizer.eos_token_id], dtype=np.int64)
+        begin, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        if end is None:
+            raise DataError("model", "the tokenizer has no end-of-text token", "one")
+        return np.array([end if begin is None else begin, *self.ids(self.harmless(text)), end], dtype=np.int64)
 
     def _prompt_ids(self, prompt: PromptFormat, text: str) -> Sequence[int]:
         return self.rendered_ids(self.render(prompt, text))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from metier.errors import DataError
 from metier.model.encode import Encoder, Ints
 
 Window = tuple[Ints, npt.NDArray[np.bool_]]
@@ -30,13 +29,7 @@ def passage_sequences(encoder: Encoder, text: str) -> list[Window]:
     Raises:
         DataError: The tokenizer has no token that ends a text.
     """
-    tokenizer = encoder.tokenizer
-    end = tokenizer.eos_token_id
-    if end is None:
-        raise DataError("model", "the tokenizer has no end-of-text token", "one")
-    begin = end if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-    words = tokenizer(encoder.harmless(text), add_special_tokens=False, truncation=False)["input_ids"]
-    ids = np.array([begin, *words, end], dtype=np.int64)
+    ids = encoder.passage(text)
     size = encoder.max_length - 1
     windows: list[Window] = []
     for start in range(0, max(1, len(ids) - 1), size):

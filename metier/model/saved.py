@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, Unpack
 
 import torch
 from safetensors import SafetensorError
@@ -55,30 +55,32 @@ class Saved:
     """What kind of answer it was trained for."""
 
 
-def save_model(
-    model: AdaptedModel,
-    folder: Path,
-    *,
-    prompt: PromptFormat | ChatPrompt | None,
-    max_length: int,
-    too_long: str,
-    rule: Mapping[str, Any] | None,
-    examples: int,
-    generation: Mapping[str, Any] | None = None,
-    task: str = "classification",
-) -> None:
+class Facts(TypedDict):
+    """What is saved with a model so that it is asked as it was trained."""
+
+    prompt: PromptFormat | ChatPrompt | None
+    """How it is asked; None for a model that reads on."""
+    max_length: int
+    """Longest prompt and answer in tokens."""
+    too_long: str
+    """Policy for longer ones."""
+    rule: Mapping[str, Any] | None
+    """Scoring rule as plain values; None for a head, and for a model that writes."""
+    examples: int
+    """Training records that it saw."""
+    generation: NotRequired[Mapping[str, Any] | None]
+    """Settings of the recipe's section `generation`, `max_new_tokens` set; None where it writes no answers."""
+    task: NotRequired[str]
+    """What kind of answer it was trained for; `classification` where nothing is said."""
+
+
+def save_model(model: AdaptedModel, folder: Path, **facts: Unpack[Facts]) -> None:
     """Write a model so that `load_model` and, without metier, peft and transformers can read it.
 
     Args:
         model: The trained model.
         folder: Appears whole or not at all.
-        prompt: How it is asked; None for a model that reads on.
-        max_length: Longest prompt and answer in tokens.
-        too_long: Policy for longer ones.
-        rule: Scoring rule as plain values; None for a head.
-        examples: Training records that it saw.
-        generation: Settings of the recipe's section `generation`, `max_new_tokens` set; None where it writes none.
-        task: What kind of answer it was trained for.
+        facts: How it is asked, by name.
     """
     with whole_folder(folder) as draft:
         with quiet_transformers():
@@ -97,7 +99,7 @@ def save_model(
         if model.head is not None:
             tensors = {name: p.detach().cpu().contiguous() for name, p in model.head.state_dict().items()}
             write_bytes(draft / HEAD, save(tensors))
-        write_json(draft / PROMPT, _plain_prompt(prompt), format="prompt")
+        write_json(draft / PROMPT, _plain_prompt(facts["prompt"]), format="prompt")
         write_json(draft / SUMMARY, to_plain(model.summary()), format="model")
         about = {
             "files": {path.name: file_sha256(path) for path in sorted(draft.glob("*.safetensors"))},
@@ -107,13 +109,13 @@ def save_model(
             "labels": list(model.labels),
             "kind": model.base.kind,
             "head": model.head is not None,
-            "max_length": max_length,
-            "too_long": too_long,
-            "rule": dict(rule) if rule is not None else None,
-            "examples": examples,
+            "max_length": facts["max_length"],
+            "too_long": facts["too_long"],
+            "rule": _plain(facts["rule"]),
+            "examples": facts["examples"],
             "trunk_layers": model.plan.trunk_layers,
-            "generation": dict(generation) if generation is not None else None,
-            "task": task,
+            "generation": _plain(facts.get("generation")),
+            "task": facts.get("task", "classification"),
         }
         write_json(draft / ABOUT, about, format="saved_model")
 
@@ -160,6 +162,10 @@ def load_model(folder: Path, hardware: Hardware, observers: Sequence[Observer] =
         about.get("generation"),
         str(about.get("task", "classification")),
     )
+
+
+def _plain(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return dict(values) if values is not None else None
 
 
 def _plain_prompt(prompt: PromptFormat | ChatPrompt | None) -> dict[str, Any]:

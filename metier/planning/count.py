@@ -137,6 +137,8 @@ def count_training(sample: Sequence[Sequence[TokenSequence]], section: TrainingS
         section: Batch size and micro-batch budget.
         examples: Examples drawn in the whole training.
     """
+    if not sample:
+        return Tokens(computed=0.0, logical=0.0)
     batch = section.per_device_train_batch_size * section.gradient_accumulation_steps
     computed = logical = targets = count = 0
     for start in range(0, len(sample), batch):

@@ -134,8 +134,10 @@ def plan_writing(
         start = shots if name == "few_shot" else 0
         stages.append(base.write("test", f"{name}: {_answers(test)}", "test", test, longer_start=start))
     stages.append(_dearest([_tuned(candidate, recipe) for candidate in candidates]))
-    said = _said(candidates, f"answers are as long as the training answers ({base.taught.answer:.0f} tokens)")
-    return _plan(stages, candidates, available, said)
+    most = base.taught.about.max_new_tokens
+    said = f"answers are as long as the training answers ({base.taught.answer:.0f} tokens), though a base model that "
+    said += f"does not stop writes {most} tokens"
+    return _plan(stages, candidates, available, (*assumptions(candidates), said))
 
 
 def plan_reading(
@@ -293,10 +295,6 @@ def _dearest(stages: Sequence[StageEstimate]) -> StageEstimate:
 def _distinct(sequences: Sequence[np.ndarray[tuple[int], np.dtype[np.int64]]]) -> int:
     shared = sum(shared_length(before, after) for before, after in pairwise(sequences))
     return sum(map(len, sequences)) - shared
-
-
-def _said(candidates: Sequence[Author], more: str) -> tuple[str, ...]:
-    return (*assumptions(candidates), more)
 
 
 def _answers(count: int) -> str:

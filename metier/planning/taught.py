@@ -23,6 +23,10 @@ TRAIN_CHARACTERS = 1_500_000
 """Characters of training records that are turned into tokens, as many again of records that may be too long."""
 OTHER_CHARACTERS = 300_000
 """The same for each of the other splits."""
+ANSWER_CHARACTERS = 3_000_000
+"""Characters of right answers that are turned into tokens to settle how long an answer may become."""
+TURN_CHARACTERS = 200
+"""What rendering one prompt costs beside its characters."""
 FEWEST = 64
 """Records that are always turned into tokens, however long they are."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -22,8 +22,10 @@ from metier.model.generation import settle_generation
 from metier.planning.count import SAMPLED
 from metier.planning.results import LearnedTokens, Lengths, LongAnswer, PieceView, RowPlace, ShownPiece
 from metier.planning.taught import (
+    ANSWER_CHARACTERS,
     OTHER_CHARACTERS,
     TRAIN_CHARACTERS,
+    TURN_CHARACTERS,
     Example,
     Taught,
     draw_within,
@@ -40,6 +42,7 @@ LONGEST = 3
 """Longest answers that are named."""
 LIKELY_LONG = 0.8
 """Records of more than this share of `max_length`, by their characters, are all turned into tokens."""
+APART = "; apart, because what comes before is cut or written in another way there"
 REJECTED = "text longer than max_length (data.too_long: reject)"
 
 
@@ -90,21 +93,37 @@ class Lesson:
 
     @cached_property
     def end(self) -> str:
-        """Name and number of the token that ends an answer.
-
-        Raises:
-            DataError: the tokenizer has none.
-        """
+        """Name and number of the token that ends an answer."""
         return token_name(self.encoder.encoder, self.encoder.encoder.end_of_turn)
+
+    @property
+    def template_ends_turns(self) -> bool:
+        """Whether the chat template itself writes the token that ends an answer."""
+        encoder, turns = self.encoder.encoder, [{"role": "user", "content": "x"}, {"role": "assistant", "content": "x"}]
+        return encoder.end_of_turn in encoder.ids(encoder.apply_template(turns))
 
     def see(self, record: Conversation) -> _Seen:
         """A record as training gets it."""
         return _Seen(record, self.encoder.turns(self.prompt, record, self.loss_on, room=self.room))
 
+    def uses(self, seen: _Seen) -> bool:
+        """Whether training uses a record."""
+        rejected = self.recipe.data.too_long == "reject" and seen.encoded.cut
+        return seen.encoded.fault is None and not rejected
+
+    def learned_turns(self, record: Conversation) -> list[int]:
+        """Which messages are to be learned, from 0."""
+        return learned_places(record.messages, self.loss_on)
+
+    def learned_characters(self, record: Conversation) -> int:
+        """Characters of the messages that are to be learned, one more each for their ends."""
+        turns = [record.messages[place] for place in self.learned_turns(record)]
+        return sum(len(turn.content) + len(turn.more) + 1 for turn in turns)
+
     def cost(self, record: Conversation) -> int:
         """Characters that are turned into tokens: every learned turn with all before it."""
         once = sum(len(turn.content) + len(turn.more) for turn in record.messages) + len(record.tools or "")
-        return once * max(1, len(learned_places(record.messages, self.loss_on)))
+        return (once + TURN_CHARACTERS) * max(1, len(self.learned_turns(record)))
 
 
 def teach_writing(lesson: Lesson, data: PreparedData, train: Sequence[Conversation], *, with_text: bool) -> Taught:
@@ -120,20 +139,19 @@ def teach_writing(lesson: Lesson, data: PreparedData, train: Sequence[Conversati
     costs = [lesson.cost(record) for record in train]
     drawn = draw_within(costs, TRAIN_CHARACTERS, lesson.recipe.seed)
     seen = [lesson.see(train[place]) for place in drawn]
-    more = _maybe_too_long(lesson, train, costs, drawn, seen)
-    rejects = lesson.recipe.data.too_long == "reject"
-    used = [each for each in seen if _is_used(each, rejects=rejects)]
-    about = _count(lesson, train, costs, drawn, seen, more)
+    more = _outstanding(lesson, train, costs, drawn, seen)
+    used = [each for each in seen if lesson.uses(each)]
+    about = _count(lesson, train, seen, more)
     every = [*seen, *more]
     cut = [place_of(each.record) for each in every if each.encoded.cut and not each.encoded.fault]
     limit = lesson.encoder.max_length
     long = summarise_lengths("train", len(train), limit, [each.longest for each in every], cut, len(every))
     validation, test = _measure_prompts(lesson, data.validation), _measure_prompts(lesson, data.test)
     golds = [lesson.encoder.count(each.record.gold) + 1 for each in seen[:SAMPLED]]
-    faults = _faults(lesson, about, used, every)
+    faults = _faults(about)
     return Taught(
         about=about, sample=tuple(each.example for each in used[:SAMPLED]),
-        examples=round(len(train) * len(used) / max(1, len(seen))),
+        examples=max(1, about.used),
         asked={"train": _mean_prompt(used), "validation": _mean(validation[1]), "test": _mean(test[1])},
         answer=_mean(golds), shared=_shared([each.encoded.sequences[0][0] for each in used[:SAMPLED]]),
         pieces=_pieces(lesson, used, with_text=with_text), lengths=(long, validation[0], test[0]),
@@ -142,33 +160,30 @@ def teach_writing(lesson: Lesson, data: PreparedData, train: Sequence[Conversati
     )  # fmt: skip
 
 
-def _is_used(seen: _Seen, *, rejects: bool) -> bool:
-    return seen.encoded.fault is None and not (rejects and seen.encoded.cut)
-
-
 def _longest_answer(lesson: Lesson, train: Sequence[Conversation]) -> int:
     """Longest answer that will be written, settled as a run does it; of many long answers by a sample."""
     golds = [record.gold for record in train]
-    drawn = draw_within([len(gold) for gold in golds], TRAIN_CHARACTERS, lesson.recipe.seed)
+    drawn = draw_within([len(gold) for gold in golds], ANSWER_CHARACTERS, lesson.recipe.seed)
     settled = settle_generation(lesson.recipe.generation, lesson.encoder, [golds[place] for place in drawn])
     return int(settled["max_new_tokens"])
 
 
-def _maybe_too_long(
+def _outstanding(
     lesson: Lesson, train: Sequence[Conversation], costs: Sequence[int], drawn: Sequence[int], seen: Sequence[_Seen]
 ) -> list[_Seen]:
-    """Records outside the sample that may not fit, the longest first."""
+    """Records outside the sample that may not fit, the longest first, and those of the longest answers."""
     outside = sorted(set(range(len(train))) - set(drawn), key=lambda place: (-costs[place], place))
     if not outside:
         return []
     tokens, characters = sum(each.longest for each in seen), sum(_length(each.record) for each in seen)
     limit = LIKELY_LONG * lesson.encoder.max_length * characters / max(1, tokens)
-    found, spent = [], 0
+    chosen = sorted(outside, key=lambda place: -len(train[place].gold))[: 2 * LONGEST]
+    spent = 0
     for place in outside:
         if _length(train[place]) > limit and spent <= TRAIN_CHARACTERS:
             spent += costs[place]
-            found.append(lesson.see(train[place]))
-    return found
+            chosen.append(place)
+    return [lesson.see(train[place]) for place in dict.fromkeys(chosen)]
 
 
 def _length(record: Conversation) -> int:
@@ -176,41 +191,52 @@ def _length(record: Conversation) -> int:
 
 
 def _count(
-    lesson: Lesson, train: Sequence[Conversation], costs: Sequence[int], drawn: Sequence[int], seen: Sequence[_Seen],
-    more: Sequence[_Seen],
-) -> LearnedTokens:  # fmt: skip
+    lesson: Lesson, train: Sequence[Conversation], seen: Sequence[_Seen], more: Sequence[_Seen]
+) -> LearnedTokens:
     """The totals over all training records, scaled by characters where some were not turned into tokens."""
-    rejects, every = lesson.recipe.data.too_long == "reject", [*seen, *more]
-    used = [each for each in seen if _is_used(each, rejects=rejects)]
-    scale = sum(costs) / max(1, sum(costs[place] for place in drawn))
-    known = {id(each.record) for each in every}
-    left_out = [(each.encoded.fault or REJECTED, each.record) for each in every if not _is_used(each, rejects=rejects)]
-    # Nobody needs tokens to see that no turn is learned.
-    left_out += [
-        (NOTHING_LEARNED, record) for record in train
-        if id(record) not in known and not learned_places(record.messages, lesson.loss_on)
-    ]  # fmt: skip
-    learned, tokens = sum(each.learned for each in used), sum(each.tokens for each in used)
+    every = [*seen, *more]
+    used = [each for each in seen if lesson.uses(each)]
+    left_out = _left_out(lesson, train, every)
+    gone = {id(record) for _, record in left_out}
+    kept = [record for record in train if id(record) not in gone]
+    learned, read = sum(each.learned for each in used), sum(each.tokens - each.learned for each in used)
     answers = [answer for each in used for _, answer in each.encoded.sequences]
-    lengths = sorted(
-        (LongAnswer(place=place_of(each.record), tokens=len(answer)) for each in [*used, *more]
-         for _, answer in each.encoded.sequences),
+    turns = len(answers)
+    if len(seen) < len(train):
+        looked_at, turns = [each.record for each in used], sum(len(lesson.learned_turns(record)) for record in kept)
+        learned = round(learned * _ratio(kept, looked_at, lesson.learned_characters))
+        read = round(read * _ratio(kept, looked_at, lesson.cost))
+    longest = sorted(
+        (LongAnswer(place=place_of(each.record), tokens=len(answer))
+         for each in (*used, *more) for _, answer in each.encoded.sequences),
         key=lambda long: -long.tokens,
     )  # fmt: skip
     return LearnedTokens(
-        records=len(train), encoded=len(every), used=len(train) - len(left_out),
-        sequences=round(len(answers) * scale), learned=round(learned * scale), read=round((tokens - learned) * scale),
+        records=len(train), encoded=len(every), used=len(kept), sequences=turns, learned=learned, read=read,
         ends=sum(int(answer[-1]) in lesson.encoder.stop_ids for answer in answers), looked_at=len(answers),
-        end_token=lesson.end, left_out=rows_by_reason(left_out), longest=tuple(lengths[:LONGEST]),
+        end_token=lesson.end, left_out=rows_by_reason(left_out), longest=tuple(longest[:LONGEST]),
         max_new_tokens=lesson.room, max_new_tokens_given=lesson.recipe.generation.max_new_tokens is not None,
-        longer_answers=sum(long.tokens > lesson.room for long in lengths),
+        longer_answers=sum(long.tokens > lesson.room for long in longest),
     )  # fmt: skip
+
+
+def _left_out(lesson: Lesson, train: Sequence[Conversation], every: Sequence[_Seen]) -> list[tuple[str, Conversation]]:
+    """Records of which nothing is learned, with the reason; nobody needs tokens to see that no turn is."""
+    known = {id(each.record) for each in every}
+    found = [(each.encoded.fault or REJECTED, each.record) for each in every if not lesson.uses(each)]
+    rest = (record for record in train if id(record) not in known)
+    return [*found, *((NOTHING_LEARNED, record) for record in rest if not lesson.learned_turns(record))]
+
+
+def _ratio(every: Sequence[Conversation], some: Sequence[Conversation], size: Callable[[Conversation], int]) -> float:
+    """How much larger all records are than some of them."""
+    return sum(map(size, every)) / max(1, sum(map(size, some)))
 
 
 def _measure_prompts(lesson: Lesson, split: Split) -> tuple[Lengths, list[int], int]:
     """Lengths of a split's prompts as they are asked, and how many cannot be asked; answers are not looked at."""
     records = conversations(split.records())
-    costs = [_length(record) for record in records]
+    costs = [_length(record) + TURN_CHARACTERS for record in records]
     lengths, cut, unasked = [], [], 0
     drawn = draw_within(costs, OTHER_CHARACTERS, lesson.recipe.seed)
     for record in (records[place] for place in drawn):
@@ -226,10 +252,8 @@ def _measure_prompts(lesson: Lesson, split: Split) -> tuple[Lengths, list[int], 
     return summarise_lengths(split.name, len(records), limit, lengths, cut, len(drawn)), lengths, unasked
 
 
-def _faults(
-    lesson: Lesson, about: LearnedTokens, used: Sequence[_Seen], every: Sequence[_Seen]
-) -> tuple[str, ...]:  # fmt: skip
-    if not used:
+def _faults(about: LearnedTokens) -> tuple[str, ...]:
+    if not about.looked_at:
         reasons = ", ".join(each.reason for each in about.left_out) or "there are none"
         return (f"nothing would be learned: no training record has an answer that can be learned ({reasons})",)
     faults = []
@@ -254,6 +278,8 @@ def _trained_part(lesson: Lesson, about: LearnedTokens) -> str:
 def _notices(lesson: Lesson, used: Sequence[_Seen], unasked: Sequence[int]) -> tuple[str, ...]:
     """What the template does to the records, as sentences."""
     said = list(lesson.encoder.notices(lesson.prompt, [each.record for each in used]))
+    if lesson.encoder.encoder.is_chat and not lesson.template_ends_turns:
+        said.append(f"The chat template does not end a turn: the end of text ({lesson.end}) is learned in its place.")
     changed = sum(each.encoded.changed for each in used)
     if changed:
         said.append(f"The chat template leaves out some of what answers say in {changed:,} records.")
@@ -283,7 +309,7 @@ def _pieces(lesson: Lesson, used: Sequence[_Seen], *, with_text: bool) -> tuple[
 
 
 def _views(proven: ProvenRecord, messages: int, *, with_text: bool) -> list[PieceView]:
-    """One view of the record, or several where the template writes earlier turns in another way later."""
+    """One view of the record; the first and the last of several, where later prompts do not go on from earlier ones."""
     parts: list[list[ProvenTurn]] = []
     for turn in proven.turns:
         if turn.continues:
@@ -293,7 +319,7 @@ def _views(proven: ProvenRecord, messages: int, *, with_text: bool) -> list[Piec
     return [
         PieceView(
             place=RowPlace(source=proven.source, row=proven.row),
-            about=_turns_said(messages, [turn.message for turn in turns]),
+            about=_turns_said(messages, [turn.message for turn in turns]) + (APART if turns is not parts[0] else ""),
             pieces=tuple(
                 ShownPiece(
                     text=piece.text if with_text else None, learned=piece.learned, tokens=piece.tokens,
@@ -303,7 +329,7 @@ def _views(proven: ProvenRecord, messages: int, *, with_text: bool) -> list[Piec
                 for piece in turn.pieces
             ),
         )
-        for turns in parts
+        for turns in parts[:1] + parts[1:][-1:]
     ]  # fmt: skip
 
 

@@ -344,7 +344,6 @@ class Recipe(Section):
     card: CardSection = CardSection()
     """What the card says."""
 
-
     @model_validator(mode="before")
     @classmethod
     def _by_task(cls, values: Any) -> Any:

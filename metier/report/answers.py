@@ -17,15 +17,21 @@ from metier.report.summary import RunSummary, WrittenAnswer, WrittenExample
 
 FOLD = 600
 """Characters of a text that are seen at once; the rest can be unfolded."""
+OTHERS = 300
+"""The same of a baseline's answer."""
 HEAD = 240
 """The same of what stands around every question."""
 LONGEST = 12_000
 """Characters of a text that are in the page at all."""
+CODE_SIGNS, CODE_SHARE = frozenset("{}()[]<>|$;=\\/*&^%#@~_-"), 0.05
+"""Signs of code, and the share of them in a text from which on it is code."""
 BRIEF = 40
 """Characters of a field that stand on the line of its name."""
 SHORT_VALUE = 10
 """Words up to which a field is right or wrong, as evaluation has it."""
-ROLES = {"system": "System prompt", "user": "Asked", "assistant": "Answered", "tool": "Tool"}
+MOST_TURNS = 5
+"""Turns of a conversation that are seen at once: the last ones."""
+ROLES = {"user": "Asked", "assistant": "Answered", "tool": "Tool"}
 ENDINGS = {"length": "unfinished: it ran into the limit of tokens", "stop text": "ended at a stop text"}
 
 
@@ -107,8 +113,12 @@ def readings(summary: RunSummary) -> Readings:
     """What the page shows of written answers."""
     found = summary.comparison
     system = _same_system(summary.written)
+    code = _write_code([example.gold for example in summary.written])
     shown = [
-        (example, shown_record(example, found.primary_metric, found.candidate, without_system=system is not None))
+        (
+            example,
+            shown_record(example, found.primary_metric, found.candidate, without_system=system is not None, code=code),
+        )
         for example in summary.written
     ]
     first = tuple(record for example, record in shown if picks.BY_HASH in example.why)
@@ -116,6 +126,12 @@ def readings(summary: RunSummary) -> Readings:
     has_json = any(answer.fields for _, record in shown for answer in (record.gold, *record.others))
     how = _how(len(first), found.n)
     return Readings(first, ends, how, _picked(summary), has_json, _around(summary, system))
+
+
+def _write_code(golds: Sequence[str]) -> bool:
+    """Whether the gold answers are commands or code, by the share of signs that prose hardly has."""
+    shares = sorted(sum(char in CODE_SIGNS for char in gold) / len(gold) for gold in golds if gold)
+    return bool(shares) and shares[len(shares) // 2] > CODE_SHARE and _object(golds[0]) is None
 
 
 def _same_system(examples: Sequence[WrittenExample]) -> str | None:
@@ -158,7 +174,7 @@ def _picked(summary: RunSummary) -> str:
 
 
 def shown_record(
-    example: WrittenExample, metric: str, candidate: str, *, without_system: bool = False
+    example: WrittenExample, metric: str, candidate: str, *, without_system: bool = False, code: bool = False
 ) -> ShownRecord:
     """One record.
 
@@ -167,29 +183,41 @@ def shown_record(
         metric: The primary one, whose score stands at every answer.
         candidate: Name of the promoted system.
         without_system: Whether the system prompt is left out, because it is shown once for all.
+        code: Whether all answers are set in a fixed width.
     """
-    turns = [turn for turn in example.turns if not (without_system and turn.role == "system")]
     gold = _object(example.gold)
-    answers = [_answer(answer, metric, gold, strong=answer.system == candidate) for answer in example.answers]
+    answers = [
+        _answer(answer, metric, gold, strong=answer.system == candidate, code=code) for answer in example.answers
+    ]
     return ShownRecord(
         title=example.id[:12],
         place=f"{example.source} row {example.row:,}" if example.source else example.id,
         tags=_tags(example),
-        turns=tuple(_turn(message) for message in _in_reading_order(turns)),
-        gold=ShownAnswer("gold answer", None if gold else folded(example.gold), _fields(gold, None) if gold else ()),
+        turns=_turns(example, without_system=without_system),
+        gold=ShownAnswer(
+            "gold answer", None if gold else folded(example.gold, code=code), _fields(gold, None) if gold else ()
+        ),
         own=next((answer for answer in answers if answer.strong), None),
         others=tuple(answer for answer in answers if not answer.strong),
     )
 
 
-def _in_reading_order(turns: Sequence[Message]) -> list[Message]:
-    """The conversation first, a system prompt (mostly the same one everywhere) after it."""
-    return sorted(turns, key=lambda message: message.role == "system")
+def _turns(example: WrittenExample, *, without_system: bool) -> tuple[tuple[str, Folded], ...]:
+    """What was asked: the last turns, with those before them folded into one; then system prompt and tools, folded."""
+    said = [turn for turn in example.turns if turn.role != "system"]
+    before, last = said[:-MOST_TURNS], said[-MOST_TURNS:]
+    earlier = "\n\n".join(f"{_role(turn)}: {answer_text(turn)}" for turn in before)
+    system = "" if without_system else "\n\n".join(turn.content for turn in example.turns if turn.role == "system")
+    hidden = (("System prompt", system), ("Tools", example.tools or ""))
+    return (
+        *([(f"Earlier turns ({len(before)})", folded(earlier, limit=0))] if before else []),
+        *((_role(turn), folded(answer_text(turn))) for turn in last),
+        *((name, folded(text, limit=0)) for name, text in hidden if text),
+    )
 
 
-def _turn(message: Message) -> tuple[str, Folded]:
-    limit = 0 if message.role == "system" else FOLD
-    return ROLES.get(message.role, message.role), folded(answer_text(message), limit=limit)
+def _role(message: Message) -> str:
+    return ROLES.get(message.role, message.role)
 
 
 def _tags(example: WrittenExample) -> tuple[tuple[str, str], ...]:
@@ -199,7 +227,9 @@ def _tags(example: WrittenExample) -> tuple[tuple[str, str], ...]:
     return tuple(words[why] for why in example.why if why in words)
 
 
-def _answer(answer: WrittenAnswer, metric: str, gold: dict[str, Any] | None, *, strong: bool) -> ShownAnswer:
+def _answer(
+    answer: WrittenAnswer, metric: str, gold: dict[str, Any] | None, *, strong: bool, code: bool
+) -> ShownAnswer:
     notes = [ENDINGS[answer.stop]] if answer.stop in ENDINGS else []
     if answer.is_json is False and answer.text is not None:
         notes.append("no valid JSON object")
@@ -209,26 +239,29 @@ def _answer(answer: WrittenAnswer, metric: str, gold: dict[str, Any] | None, *, 
     if answer.system == picks.COPY:
         return ShownAnswer(answer.system, folded("(what was asked, unchanged)"), (), score, tuple(notes), strong)
     found = _object(answer.text) if answer.is_json else None
-    text = None if found or answer.text is None else folded(answer.text or "(an empty answer)")
+    limit = FOLD if strong else OTHERS
+    text = None if found or answer.text is None else folded(answer.text or "(an empty answer)", limit=limit, code=code)
     return ShownAnswer(answer.system, text, _fields(found, gold) if found else (), score, tuple(notes), strong)
 
 
-def folded(text: str, *, limit: int = FOLD) -> Folded:
+def folded(text: str, *, limit: int = FOLD, code: bool = False) -> Folded:
     """A text with its line breaks and indentation, folded where it is long.
 
     Args:
         text: Anything.
         limit: Characters that are seen at once; 0 folds every text.
+        code: Whether it is set in a fixed width even if it does not look like code.
     """
+    code = code or _is_code(text)
     whole = formats.printable(text)
     shown = whole if len(whole) <= LONGEST else whole[:LONGEST].rstrip() + "…"
     size = f"{len(whole):,} characters"
     if len(whole) > LONGEST:
         size = f"the first {LONGEST:,} of {size}"
     if len(whole) <= limit + limit // 4:
-        return Folded(shown, code=_is_code(whole))
+        return Folded(shown, code=code)
     head = whole[:limit].rsplit(None, 1)[0].rstrip() + " …" if limit else "…"
-    return Folded(shown, head, size, _is_code(whole))
+    return Folded(shown, head, size, code)
 
 
 def _is_code(text: str) -> bool:

@@ -45,7 +45,7 @@ HUB_METRICS = {
     "loss": "loss",
     "bits_per_byte": "bits_per_byte",
 }
-"""Our metrics by the hub's metric id, or by our own name where the hub has none. All are 0 to 1, but for loss and bits."""
+"""Our metrics by the hub's metric id, or by our own name where the hub has none."""
 TAGS = {"chat": ("conversational",)}
 """More tags for the hub, by task."""
 YOUR_TEXT = "WHAT YOU ASK"

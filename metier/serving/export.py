@@ -12,7 +12,8 @@ from typing import Any
 
 from metier import __version__
 from metier.device import Hardware, choose_hardware
-from metier.errors import ArgumentError, MetierError, ModelError, RunFolderError
+from metier.engine.forward import TreeRunner
+from metier.errors import ArgumentError, MetierError, ModelError, RecipeError, RunFolderError
 from metier.evaluation.files import read_comparison
 from metier.events import Notice, Observer, StageFinished, StageStarted, Table, tell
 from metier.model.saved import ABOUT, SUMMARY, load_model
@@ -117,10 +118,11 @@ class _Order:
 def _make(folder: Path, run: RunFolder | None, draft: Path, order: _Order) -> tuple[Written, Parity]:
     """Ask the model, write the export, ask that, compare; raises where they differ."""
     saved = load_model(folder, order.hardware, order.observers)
-    probes, from_validation = choose_probes(saved, run)
+    runner = TreeRunner(saved.model.network, observers=order.observers)
+    probes, from_validation = choose_probes(saved, run, runner)
     if not probes:
         raise ModelError(str(folder), "cannot be asked a single one of its validation prompts", "one at least")
-    ours = own_answers(saved, probes)
+    ours = own_answers(saved, probes, runner)
     about = _about(folder, run)
     wanted = Wanted(
         saved=saved, folder=folder, outtype=order.outtype, with_base=order.with_base, about=about, probes=probes,
@@ -193,7 +195,7 @@ def _hardware(run: RunFolder | None) -> Hardware:
     if run is not None:
         try:
             section = load_recipe(run.recipe).hardware
-        except RunFolderError:  # a run folder that was thinned out
+        except (RunFolderError, RecipeError):  # a run folder that was thinned out
             section = HardwareSection()
     return dataclasses.replace(choose_hardware(section), dtype="float32", reason="an export is proven in float32")
 

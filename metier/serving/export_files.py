@@ -8,7 +8,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class Written:
     outtype: str | None = None
     notices: tuple[str, ...] = ()
     """What a person must know."""
-    checks: tuple[Check, ...] = field(default=())
+    checks: tuple[Check, ...] = ()
     """What was compared while it was written."""
 
 
@@ -121,8 +121,8 @@ def write_gguf(wanted: Wanted, draft: Path) -> Written:
     with tempfile.TemporaryDirectory(prefix=f".{draft.name[:80]}.merged-", dir=draft.parent) as place:
         merged = Path(place) / "model"
         merged.mkdir()
-        whole = Wanted(**{**vars(wanted), "outtype": "f32"})
-        write_merged(whole, merged)
+        write_merged(replace(wanted, outtype="f32"), merged)
+        _begin_as_trained(wanted, merged / "tokenizer_config.json")
         licence = wanted.about["base"]["licence"]
         if licence != "unknown":  # the converter reads it from there
             write_text(merged / "README.md", f"---\nlicense: {licence}\n---\n")
@@ -235,6 +235,15 @@ def _describe_labels(saved: Saved, draft: Path) -> None:
         "answer_ids": [ids.tolist() for ids in answers], "rule": dict(saved.rule),
         "messages": saved.prompt.messages("{text}"),
     }, format="labels")  # fmt: skip
+
+
+def _begin_as_trained(wanted: Wanted, config: Path) -> None:
+    """Let the file not ask for a beginning-of-text token that no prompt of the training had."""
+    bos = wanted.saved.model.base.tokenizer.bos_token_id
+    if any(int(probe.prompt[0]) == bos for probe in wanted.probes):
+        return
+    settings = json.loads(config.read_text(encoding="utf-8"))
+    config.write_text(json.dumps({**settings, "add_bos_token": False}), encoding="utf-8")
 
 
 def _general(about: Mapping[str, Any]) -> dict[str, Any]:

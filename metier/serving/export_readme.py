@@ -66,7 +66,13 @@ def readme(form: str, wanted: Wanted, written: Written, parity: Parity) -> str:
     front = f"---\nlicense: {licence}\n---\n\n" if licence != "unknown" else ""
     parts = [f"# {about['name']}: {_KINDS[form]}", _what(about)]
     parts += [f"**Note:** {notice[0].upper()}{notice[1:]}." for notice in written.notices]
-    parts += ["## Load it", _load(wanted, written), *_asked(wanted), "## What it is made of", _base(wanted, written)]
+    parts += [
+        "## Load it",
+        _load(wanted, written),
+        *_asked(form, wanted),
+        "## What it is made of",
+        _base(wanted, written),
+    ]
     parts += ["## Proof", _proof(parity)]
     return front + "\n\n".join(parts) + "\n"
 
@@ -105,7 +111,7 @@ llama.cpp reads the chat template in the file: `llama-cli -m {loading.gguf} --ji
     return f"```python\n{code}```"
 
 
-def _asked(wanted: Wanted) -> list[str]:
+def _asked(form: str, wanted: Wanted) -> list[str]:
     """How it was asked in training, and how labels are chosen: other words get other answers."""
     saved = wanted.saved
     if isinstance(saved.prompt, PromptFormat):
@@ -127,6 +133,11 @@ def _asked(wanted: Wanted) -> list[str]:
         )
     if saved.prompt.system:
         lines.append(f"System prompt:\n\n> {saved.prompt.system}")
+    if saved.generation and saved.generation["stop"]:
+        ends = ", ".join(f"`{text}`" for text in saved.generation["stop"])
+        lines.append(f"Besides the end of the turn an answer ends before {ends}: give `stop_strings` to `generate`.")
+    if lines and form == "gguf":
+        lines.append("With Ollama the Modelfile does this; with other programs, whoever asks.")
     return ["## How it is asked", "\n\n".join(lines)] if lines else []
 
 
@@ -168,7 +179,8 @@ def _where(base: Mapping[str, Any]) -> str:
 def _proof(parity: Parity) -> str:
     source = "the run's validation split" if parity.from_validation else "plain texts (there was no validation split)"
     rows = [
-        f"| {each.what} | {each.found} | {each.wanted} | {'yes' if each.passed else 'NO'} |" for each in parity.checks
+        f"| {each.what} | {each.found} | {each.wanted} | {'yes' if each.passed else 'NO'} |".replace("||", "to")
+        for each in parity.checks
     ]
     head = "| compared | found | wanted | holds |\n| --- | --- | --- | --- |"
     return (

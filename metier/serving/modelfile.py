@@ -25,6 +25,7 @@ PROBES: tuple[Chat, ...] = tuple(
     for turns in (
         [("user", "Hello")],
         [("user", "Zwei Zeilen:\n\nÜberweisung 退款 🙂"), ("assistant", "Ja."), ("user", "a < b && 'c' \"d\" {e}")],
+        [("user", "1"), ("assistant", "2\n3"), ("user", "4"), ("assistant", "5"), ("user", "6")],
         [("system", "Be brief."), ("user", "Where is it?")],
         [("system", "Antworte\nkurz."), ("user", "1"), ("assistant", "2\n3"), ("user", "4"), ("assistant", "5"),
          ("user", "6")],

@@ -269,5 +269,6 @@ def _gguf_checks(saved: Saved, probes: Sequence[Probe], facts: Mapping[str, Any]
               passed=same == len(used)),
         Check(what="chat template in the file", found="the same" if template else "another", wanted="the same",
               passed=template),
-        Check(what="beginning-of-text token", found=bos, wanted="shown only", passed=True),
+        Check(what="beginning-of-text token", found=bos, wanted="no more than these prompts had",
+              passed=begins == len(probes) or not facts["adds_bos"]),
     ]  # fmt: skip

@@ -120,8 +120,14 @@ def stop_ids(saved: Saved) -> tuple[int, ...]:
     return tuple(sorted(ChatEncoder(own_encoder(saved)).stop_ids))
 
 
-def choose_probes(saved: Saved, run: RunFolder | None) -> tuple[list[Probe], bool]:
-    """The probes, and whether they come from the run's validation split."""
+def choose_probes(saved: Saved, run: RunFolder | None, runner: TreeRunner) -> tuple[list[Probe], bool]:
+    """The probes, and whether they come from the run's validation split.
+
+    Args:
+        saved: The model.
+        run: Its run; None for a model that comes without.
+        runner: Runs the model, where it must write an answer itself.
+    """
     records = _validation(run)
     encoder = _Recording(saved.model.base.tokenizer, saved.max_length, saved.too_long)
     given = records or [Passage(id=str(number), text=text) for number, text in enumerate(FALLBACK)]
@@ -131,12 +137,10 @@ def choose_probes(saved: Saved, run: RunFolder | None) -> tuple[list[Probe], boo
             probes.append(_probe(saved, encoder, record))
         except DataError:  # this one cannot be asked; evaluation counts such records, a proof needs none
             continue
-    return [probe if len(probe.answer) or saved.model.head else _answered(saved, probe) for probe in probes], bool(
-        records
-    )
+    return _answered(saved, probes, runner), bool(records)
 
 
-def own_answers(saved: Saved, probes: Sequence[Probe]) -> Answers:
+def own_answers(saved: Saved, probes: Sequence[Probe], runner: TreeRunner) -> Answers:
     """What metier itself answers, by its own engine."""
     model, stops = saved.model, [] if saved.model.head else list(stop_ids(saved))
     items = [{**probe.as_item(), "choices": []} for probe in probes]
@@ -146,7 +150,7 @@ def own_answers(saved: Saved, probes: Sequence[Probe]) -> Answers:
         rows = measure(body, job, {name: tensor.cpu() for name, tensor in model.head.state_dict().items()})["rows"]
         return Answers(rows=rows, written=[], said=_labels(saved, probes))
     rows = measure(model.network, job)["rows"]
-    written = _write(saved, probes)
+    written = _write(saved, probes, runner)
     said = _labels(saved, probes) if saved.rule is not None else read(saved, [each.ids.tolist() for each in written])
     ended = [[*each.ids.tolist(), *([ENDED] if each.stop == "end of turn" else [])] for each in written]
     return Answers(rows=rows, written=ended, said=said)
@@ -242,13 +246,18 @@ def _made(encoder: _Recording) -> dict[str, Any]:
     return {"chat": [dict(turn) for turn in encoder.chat], "tools": encoder.tools}
 
 
-def _answered(saved: Saved, probe: Probe) -> Probe:
-    """A probe without a right answer: what the model writes itself takes its place."""
-    return replace(probe, answer=_write(saved, [probe])[0].ids)
+def _answered(saved: Saved, probes: list[Probe], runner: TreeRunner) -> list[Probe]:
+    """The probes; where one has no right answer, what the model writes itself takes its place."""
+    open_ones = [] if saved.model.head else [place for place, probe in enumerate(probes) if not len(probe.answer)]
+    written = _write(saved, [probes[place] for place in open_ones], runner) if open_ones else []
+    for place, each in zip(open_ones, written, strict=True):
+        # A model that ends at once still has one position to compare: the one that ends it.
+        answer = each.ids if len(each.ids) else np.array(stop_ids(saved)[:1], dtype=np.int64)
+        probes[place] = replace(probes[place], answer=answer)
+    return probes
 
 
-def _write(saved: Saved, probes: Sequence[Probe]) -> list[Any]:
-    runner = TreeRunner(saved.model.network)
+def _write(saved: Saved, probes: Sequence[Probe], runner: TreeRunner) -> list[Any]:
     decoding = Decoding(max_new_tokens=written_tokens(saved), stop_ids=frozenset(stop_ids(saved)))
     return list(generate(runner, [probe.prompt for probe in probes], decoding))
 

@@ -100,8 +100,8 @@ def _judge(bench: Bench, learned: Learned) -> Evaluation:
         | ({"tried": rule["tried"]} if rule else {}),
     )  # fmt: skip
     evaluation = evaluate_system(
-        system, shop.judged_validation, set_name="validation", task=bench.recipe.task, labels=shop.data.labels,
-        section=bench.recipe.evaluation, seed=shop.recipe.seed, observers=shop.observers,
+        system, shop.record_set("validation", shop.judged_validation), section=bench.recipe.evaluation,
+        seed=shop.recipe.seed, observers=shop.observers,
     )  # fmt: skip
     write_evaluation(evaluation, bench.folder.evaluation / "validation")
     return evaluation

@@ -9,8 +9,8 @@ from metier.engine.trunk import TrunkCache
 from metier.evaluation.evaluate import evaluate_system
 from metier.evaluation.files import write_evaluation
 from metier.evaluation.language_model import Ground
-from metier.evaluation.results import Evaluation
 from metier.evaluation.readers import ReadingGround
+from metier.evaluation.results import Evaluation
 from metier.evaluation.systems import Material, System, build_system
 from metier.evaluation.writers import WritingGround
 from metier.events import Table, tell
@@ -66,13 +66,11 @@ def measure_baselines(shop: Workshop, systems: Sequence[System]) -> list[Evaluat
     """Evaluate the systems on the validation records that they were set up on, and show them."""
     section = shop.recipe.evaluation
     records = shop.validation[: section.selection_examples]
+    asked = shop.record_set("selection", records)
     found = [
-        evaluate_system(
-            system, records, set_name="selection", task=shop.recipe.task, labels=shop.data.labels, section=section,
-            seed=shop.recipe.seed, observers=shop.observers,
-        )
+        evaluate_system(system, asked, section=section, seed=shop.recipe.seed, observers=shop.observers)
         for system in systems
-    ]  # fmt: skip
+    ]
     for evaluation in found:
         write_evaluation(evaluation, shop.folder.evaluation_of("selection").path)
     shown = list(dict.fromkeys((*HEADLINES[shop.recipe.task], section.primary_metric)))

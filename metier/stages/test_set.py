@@ -103,8 +103,8 @@ def _shared_trunk(shop: Workshop, chosen: Attempt, saved: Saved) -> TrunkCache |
 
 def _answer(shop: Workshop, system: System, records: Sequence[Record], set_name: str) -> Evaluation:
     return evaluate_system(
-        system, records, set_name=set_name, task=shop.recipe.task, labels=shop.data.labels,
-        section=shop.recipe.evaluation, seed=shop.recipe.seed, observers=shop.observers,
+        system, shop.record_set(set_name, records), section=shop.recipe.evaluation, seed=shop.recipe.seed,
+        observers=shop.observers,
     )  # fmt: skip
 
 

@@ -16,10 +16,11 @@ from metier.device import Hardware, choose_hardware
 from metier.engine.features import FeatureStore
 from metier.engine.generate import Decoding
 from metier.engine.trunk import TrunkCache, TrunkIdentity
+from metier.errors import ModelError
 from metier.evaluation.answer_store import AnswerStore
+from metier.evaluation.evaluate import RecordSet
 from metier.evaluation.score_store import ScoreStore
 from metier.evaluation.writers import decoding_of
-from metier.errors import ModelError
 from metier.events import Observer
 from metier.model.base import BaseModel, load_base_model, model_kind, weights_fingerprint
 from metier.model.chat_encode import ChatEncoder
@@ -70,6 +71,10 @@ class Workshop:
         if self.recipe.task in WRITES:
             return self.validation[: self.recipe.evaluation.selection_examples]
         return self.validation
+
+    def record_set(self, name: str, records: Sequence[Record]) -> RecordSet:
+        """Some records of this run as systems are judged on them."""
+        return RecordSet(name=name, records=records, task=self.recipe.task, labels=self.data.labels)
 
     def weights(self, section: ModelSection) -> str:
         """Hash of the weights of a base model, without loading them; a model that cannot be used is told here."""

@@ -45,8 +45,9 @@ VALUES = {
 DOORS = {
     "recipe.load", "recipe.dump", "model.origin", "report.formats",
     "data.describe", "data.draft", "planning.check", "planning.estimate",
-    "evaluation.compare", "evaluation.files", "evaluation.paying", "evaluation.verify", "model.packaged",
-    "report.gather", "report.write", "report.card", "serving.predict",
+    "evaluation.compare", "evaluation.files", "evaluation.paying", "evaluation.writing_pays", "evaluation.verify",
+    "model.packaged", "report.gather", "report.write", "report.card", "serving.predict", "serving.talk",
+    "serving.export",
 }  # fmt: skip
 """What the command line calls."""
 

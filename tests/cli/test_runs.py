@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from metier.cli.tables import aligned, final_text, gate_lines
+from metier.data.records import Conversation, Message, Passage, Record
 from metier.evaluation.compare import compare
 from metier.evaluation.evaluate import About, evaluate_items
 from metier.evaluation.files import write_evaluation
-from metier.evaluation.results import Evaluation, GateResult, Item
+from metier.evaluation.measures import MEASURES
+from metier.evaluation.results import Answer, Evaluation, GateResult, Item
 from metier.recipe.sections import EvaluationSection
 from metier.store.run_folder import RunFolder, claim_run_folder, finish_run
 
@@ -31,6 +33,76 @@ def _items(right: int, total: int = 40, offset: int = 0) -> list[Item]:
         )
         for number in range(total)
     ]  # fmt: skip
+
+
+def _written(said: Sequence[str], *, task: str = "generation", nats: float = 1.0) -> list[Item]:
+    """Written answers to 12 questions whose gold answer is `the parcel comes today`; or passages, scored alone."""
+    turns = (Message(role="user", content="Where?"), Message(role="assistant", content="the parcel comes today"))
+    records: list[Record] = [
+        Passage(id=f"{number}-0", text="one two three " * (number + 1)) if task == "text"
+        else Conversation(id=f"{number}-0", text="Where?", messages=turns)
+        for number in range(12)
+    ]  # fmt: skip
+    answers = [
+        Answer(id=record.id, label=None, text=None if task == "text" else text, stop="end of turn")
+        for record, text in zip(records, said, strict=True)
+    ]
+    scored = [(-nats * (1 + number / 50), 1) for number in range(12)]
+    return MEASURES[task].items(records, answers, scored)
+
+
+def _measured(items: Sequence[Item], system: str = "tuned", task: str = "generation") -> Evaluation:
+    return evaluate_items(
+        items, about=About(system=system, task=task), set_name="test", labels=(), resamples=200, seed=1
+    )
+
+
+GOOD = ["the parcel comes today"] * 8 + ["it comes today, the parcel"] * 4
+BAD = ["the parcel comes soon"] * 11 + ["the parcel comes today"]
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "parts"),
+    [
+        ("generation", "chrf", ("chrF (95 %)", "Loss ↓ (95 %)", "Difference (95 %)", "+8 −1", "↓ lower is better")),
+        ("generation", "loss", ("Loss ↓ (95 %)", "Better by (95 %)", "+0.5", "improved")),
+        ("text", "bits_per_byte", ("Bits per byte ↓ (95 %)", "Better by (95 %)", "improved", "↓ lower is better")),
+    ],
+    ids=["answers by chrF", "answers by loss", "passages"],
+)
+def test_texts_are_compared_so_that_positive_is_better(
+    tmp_path: Path, task: str, metric: str, parts: Sequence[str], metier: Callable[..., Any]
+) -> None:
+    for name, said, nats in (("new", GOOD, 1.0), ("old", BAD, 1.5)):
+        path = tmp_path / name
+        text = f"version: 1\ntask: {task}\nname: small\ndata: {{train: a.jsonl}}\n"
+        settings = f"evaluation: {{primary_metric: {metric}, resamples: 200, systems: [zero_shot]}}\n"
+        claim_run_folder(path, recipe_hash="0" * 64, recipe_text=text + settings, resume=False)
+        write_evaluation(
+            _measured(_written(said, task=task, nats=nats), task=task), RunFolder(path).results("test").parent
+        )
+        finish_run(RunFolder(path), 0)
+    outcome = metier("compare", tmp_path / "new", tmp_path / "old")
+    assert (outcome.code, outcome.err) == (0, "")
+    for part in parts:
+        assert part in outcome.out
+    assert "Accuracy" not in outcome.out
+    assert ("Exact match" in outcome.out) == (task != "text")
+    assert "Items" not in outcome.out
+
+
+def test_a_run_of_texts_ends_with_its_metrics_and_how_to_use_it() -> None:
+    systems = [_measured(_written(BAD), "zero_shot"), _measured(_written(GOOD, nats=0.5))]
+    section = EvaluationSection(primary_metric="chrf", resamples=200)
+    summary: Any = _Summary(systems, compare(systems[1], systems[:1], section=section))
+    uses = [("Predict", "metier predict r IN OUT"), ("Chat", "metier chat r --base")]
+    text = final_text(summary, report="r/report/index.html", uses=uses)
+    assert "System     chrF (95 %)" in text
+    assert "\n↓ lower is better\n" in text
+    assert "Accuracy" not in text and "JSON" not in text
+    assert text.endswith(
+        "Report:  r/report/index.html\nPredict: metier predict r IN OUT\nChat:    metier chat r --base"
+    )
 
 
 def _evaluation(items: Sequence[Item], system: str = "tuned") -> Evaluation:
@@ -153,7 +225,7 @@ def test_the_last_text_has_table_verdict_gates_and_where_to_go_on() -> None:
     comparison = compare(systems[1], systems[:1], section=EvaluationSection(primary_metric="accuracy", resamples=200))
     gate = GateResult(gate="minimum.accuracy", wanted="0.99 or more", found="0.83", passed=False)
     summary: Any = _Summary(systems, replace(comparison, gates=(gate,)))
-    text = final_text(summary, report="runs/a/report/index.html", predict="metier predict runs/a IN OUT")
+    text = final_text(summary, report="runs/a/report/index.html", uses=[("Predict", "metier predict runs/a IN OUT")])
     assert "On 40 test records:" in text
     assert "System    Accuracy (95 %)" in text
     assert "1.2 M       4.8 MB" in text

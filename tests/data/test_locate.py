@@ -111,3 +111,47 @@ def test_the_folder_error_offers_the_glob(write: Write, tmp_path: Path) -> None:
     write("b.xlsx", "x")
     with pytest.raises(DataError, match=re.escape(f"take all of them: `data.train: {tmp_path / '*.xlsx'}`")):
         locate_files(DataSection(train=str(tmp_path)))
+
+
+def test_the_only_file_of_a_folder_is_for_training_whatever_it_is_called(write: Write, tmp_path: Path) -> None:
+    write("set_dev.json", "x")
+    located = locate_files(DataSection(train=str(tmp_path)))
+    assert (names(located.train), located.validation, located.test) == (["set_dev.json"], None, None)
+
+
+def test_of_several_test_files_the_one_like_train_is_taken(write: Write, tmp_path: Path) -> None:
+    for name in ("train_2000.jsonl", "test.jsonl", "test.parquet"):
+        write(name, "x")
+    assert names(locate_files(DataSection(train=str(tmp_path))).test) == ["test.jsonl"]
+
+
+def test_packed_files_have_the_name_inside(write: Write, tmp_path: Path) -> None:
+    for name in ("train.jsonl.gz", "dev.csv.gz", "notes.gz"):
+        write(name, "x")
+    located = locate_files(DataSection(train=str(tmp_path)))
+    assert (names(located.train), names(located.validation)) == (["train.jsonl.gz"], ["dev.csv.gz"])
+
+
+def test_answers_are_among_all_files(write: Write) -> None:
+    train, answers = write("a.nl", "x"), write("a.cm", "y")
+    located = locate_files(DataSection(train=str(train), answers=str(answers)))
+    assert located.all_files() == (train, answers)
+
+
+def test_answers_go_with_one_file(write: Write, tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv", "a.lst"):
+        write(name, "x")
+    section = DataSection(train=str(tmp_path / "*.csv"), answers=str(tmp_path / "a.lst"))
+    with pytest.raises(DataError, match=r"data.answers: goes with 2 files of data.train, wanted one file"):
+        locate_files(section)
+
+
+def test_documents_are_located_by_the_task_or_the_format(write: Write, tmp_path: Path) -> None:
+    for name in ("docs/a.md", "docs/b/c.rst", "docs/b/table.csv", "docs/LICENSE", "page.html"):
+        write(name, "x")
+    section = DataSection(train=str(tmp_path / "docs"))
+    assert names(locate_files(section, task="text").train) == ["a.md", "c.rst"]
+    with pytest.raises(DataError, match="holds no data file"):
+        locate_files(section)
+    by_hand = DataSection(train=str(tmp_path / "page.html"), format="text")
+    assert names(locate_files(by_hand).train) == ["page.html"]

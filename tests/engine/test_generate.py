@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 from metier.engine.forward import TreeRunner
 from metier.engine.generate import Decoding, Written, generate
+from metier.engine.slots import Slots
 from metier.engine.tree import Ints
 from metier.events import Progress
 from metier.model.adapt import adapt_model
@@ -28,6 +29,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "phi3": {
         "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 300,
         "num_key_value_heads": 2, "max_position_embeddings": 256, "initializer_range": 0.15, "pad_token_id": 0,
+        "sliding_window": 7,
     }
 }  # fmt: skip
 
@@ -138,12 +140,26 @@ def test_tokens_and_seconds_add_up(tiny_base: TinyBase) -> None:
     network, prompts = tiny_base("llama").network, random_prompts(5, 40)
     seen: list[Progress] = []
     decoding = Decoding(max_new_tokens=4, stop_ids=frozenset({319}), batch_size=2)
-    answers = generate(TreeRunner(network), prompts, decoding, observers=[seen.append], title="here")  # type: ignore[list-item]
+    answers = generate(TreeRunner(network), prompts, decoding, observers=[seen.append])  # type: ignore[list-item]
     distinct = 40 + sum(len(prompt) - 40 for prompt in prompts)
     assert sum(answer.computed for answer in answers) == distinct + sum(len(answer.ids) - 1 for answer in answers)
     assert all(answer.seconds > 0 for answer in answers)
-    assert seen[-1] == Progress(label="here", done=5, total=5)
+    assert seen[-1] == Progress(label="writing", done=5, total=5)
     assert [event.done for event in seen] == sorted(event.done for event in seen)
+
+
+def test_little_memory_makes_fewer_rows(tiny_base: TinyBase, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, prompts = tiny_base("llama").network, random_prompts(5, 0)
+    decoding = Decoding(max_new_tokens=4, stop_ids=frozenset({319}), batch_size=5)
+    wanted = ids_of(generate(TreeRunner(network), prompts, decoding))
+    token = 3 * 2 * 2 * 8 * 4  # layers, keys and values, heads, head size, float32
+    row = token * (max(map(len, prompts)) + 4)
+    sizes = []
+    for memory in (0, 4 * row, 100 * row):
+        monkeypatch.setattr("metier.engine.generate.available_memory_bytes", lambda free=memory: free)
+        monkeypatch.setattr("metier.engine.generate.Slots", lambda *args: sizes.append(args[0]) or Slots(*args))
+        assert ids_of(generate(TreeRunner(network), prompts, decoding)) == wanted
+    assert [size for number, size in enumerate(sizes) if number % 2] == [1, 2, 5], "every other one is the check's"
 
 
 def test_no_prompts(tiny_base: TinyBase) -> None:

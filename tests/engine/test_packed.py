@@ -103,6 +103,6 @@ def test_long_answers_are_written_with_packed_weights(tiny_base: TinyBase, monke
         return packed_linears(*args, **options)
 
     monkeypatch.setattr("metier.engine.generate.packed_linears", seen)
-    monkeypatch.setattr("metier.engine.generate.WORTH_PACKING", 15)
+    monkeypatch.setattr("metier.engine.generate.WORTH_PACKING", {torch.float32: 15})
     assert [answer.ids.tolist() for answer in generate(TreeRunner(network), prompts, decoding)] == wanted
     assert called == [{"rows": 2, "autocast": False}]

@@ -13,8 +13,8 @@ import torch
 from metier.engine.forward import TreeRunner
 from metier.engine.score import label_sequences, score_labels, target_log_probabilities
 from metier.engine.tree import Ints, TokenSequence
-from metier.events import Progress
 from metier.engine.trunk import TrunkCache, TrunkIdentity
+from metier.events import Progress
 
 TinyBase = Callable[..., Any]
 LABELS = [[40, 2], [40, 41, 2], [40, 41, 42, 2], [40, 41, 43, 44, 2], [40, 41], [50, 2], [51]]

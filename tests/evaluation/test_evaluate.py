@@ -10,7 +10,7 @@ import pytest
 
 from metier.data.records import Choice, Input
 from metier.errors import DataError, MetierError
-from metier.evaluation.evaluate import evaluate_system, recompute
+from metier.evaluation.evaluate import RecordSet, evaluate_system, recompute
 from metier.evaluation.results import Answer, Evaluation
 from metier.evaluation.systems import AnswerOptions
 from metier.events import Event, Progress
@@ -40,7 +40,8 @@ class Planted:
 
 def _evaluate(system: Planted, records: Sequence[Choice], observers: Sequence[Any] = ()) -> Evaluation:
     return evaluate_system(
-        system, records, set_name="test", labels=("no", "yes"), section=SECTION, seed=3, observers=observers
+        system, RecordSet(name="test", records=records, labels=("no", "yes")), section=SECTION, seed=3,
+        observers=observers,
     )
 
 

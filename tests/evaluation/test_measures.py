@@ -14,7 +14,7 @@ import pytest
 from metier.data.records import Conversation, Input, Passage, Record
 from metier.errors import MetierError
 from metier.evaluation.bootstrap import resample
-from metier.evaluation.evaluate import evaluate_system, recompute
+from metier.evaluation.evaluate import RecordSet, evaluate_system, recompute
 from metier.evaluation.measures import MEASURES, score_of
 from metier.evaluation.results import Answer, Evaluation
 from metier.evaluation.statistics import wilson_interval
@@ -66,7 +66,7 @@ def _answers(records: Sequence[Record], said: Sequence[str | None] = SAID) -> li
 
 
 def _evaluate(system: Planted, records: Sequence[Record], task: str = "generation", **more: Any) -> Evaluation:
-    return evaluate_system(system, records, set_name="test", task=task, section=SECTION, seed=3, **more)
+    return evaluate_system(system, RecordSet(name="test", records=records, task=task), section=SECTION, seed=3, **more)
 
 
 @pytest.mark.parametrize("task", ["generation", "chat"])

@@ -9,7 +9,7 @@ import pytest
 
 from metier.data.records import Conversation, as_input
 from metier.errors import DataError
-from metier.evaluation.evaluate import evaluate_system
+from metier.evaluation.evaluate import RecordSet, evaluate_system
 from metier.evaluation.retrieval import FEATURES, NearestAnswer, countable
 from metier.evaluation.systems import AnswerOptions, Material, System, build_system
 from metier.recipe.sections import EvaluationSection
@@ -38,7 +38,8 @@ def test_both_rows_are_built_and_measured(make_dialogues: Dialogues) -> None:
     material = Material(train=train, validation=validation, labels=(), section=SECTION, seed=1, task="generation")
     nearest, copied = (
         evaluate_system(
-            build_system(name, material), validation, set_name="validation", task="generation", section=SECTION, seed=1
+            build_system(name, material), RecordSet(name="validation", records=validation, task="generation"),
+            section=SECTION, seed=1,
         )
         for name in ("nearest_answer", "copy_input")
     )

@@ -81,3 +81,15 @@ def talk() -> Callable[..., Any]:
         return Conversation(id="x-0", text="x", messages=tuple(map(message, turns)), tools=offered)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def without_template(tiny_model: Callable[..., Any]) -> Callable[..., Any]:
+    """`without_template(max_length=400)`: a model that has none."""
+    from transformers import AutoTokenizer
+
+    from metier.model.chat_encode import ChatEncoder
+    from metier.model.encode import Encoder
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model("gpt2"))
+    return lambda max_length=400, too_long="cut_end": ChatEncoder(Encoder(tokenizer, max_length, too_long))

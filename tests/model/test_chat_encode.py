@@ -15,21 +15,11 @@ from metier.data.records import Message
 from metier.errors import DataError
 from metier.model.chat_encode import ChatEncoder, cut_level, learned_places
 from metier.model.chat_prompt import ChatPrompt
-from metier.model.encode import Encoder
 
 Chat = Callable[..., ChatEncoder]
 Talk = Callable[..., Any]
 BARE = ChatPrompt()
 LONG = " ".join(f"word{number}" for number in range(60))
-
-
-@pytest.fixture(scope="session")
-def without_template(tiny_model: Callable[..., Any]) -> Callable[..., ChatEncoder]:
-    """`without_template(max_length=400)`: a model that has none."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model("gpt2"))
-    return lambda max_length=400, too_long="cut_end": ChatEncoder(Encoder(tokenizer, max_length, too_long))
 
 
 def texts(encoder: ChatEncoder, encoded: Any) -> list[tuple[str, str]]:
@@ -198,6 +188,35 @@ def test_any_text_is_asked_and_answered(chat_encoder: Chat, name: str, asked: st
     assert without_spaces(harmless(f"x{asked}x")) in without_spaces(decode(prompt))
 
 
+MORE = st.sampled_from([
+    {}, {"tool_calls": [{"type": "function", "id": "abcdefghi", "function": {"name": "f", "arguments": "{}"}}]},
+    {"tool_calls": []}, {"tool_calls": [{"function": {"name": "f", "arguments": "no JSON"}}]}, {"name": "x"},
+    {"tool_call_id": "abcdefghi"}, {"reasoning_content": "so"},
+])  # fmt: skip
+TURN = st.tuples(st.sampled_from(["system", "user", "assistant", "tool"]), WORDS, MORE, st.sampled_from([0, 1]))
+NAMES = ["qwen2.5", "qwen3", "llama-3.1", "llama-2", "mistral", "gemma-2", "gemma-3", "phi-3", "zephyr",
+         "deepseek-r1", "granite", "smollm2", "gpt-oss", "plain"]  # fmt: skip
+
+
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(NAMES), turns=st.lists(TURN, max_size=6), last=WORDS, tools=st.booleans())
+def test_any_conversation_is_learned_or_has_a_reason(
+    chat_encoder: Chat, without_template: Chat, talk: Talk, name: str, turns: list[Any], last: str, tools: bool
+) -> None:
+    encoder = without_template(120) if name == "plain" else chat_encoder(name, 120)
+    made = [{"role": role, "content": said, "weight": weight, **more} for role, said, more, weight in turns]
+    conversation = talk(*made, f"assistant: {last}", tools=[{"name": "f"}] if tools else None)
+    for loss_on in ("assistant", "last"):
+        encoded = encoder.turns(ChatPrompt(instruction="Do."), conversation, loss_on, room=8)
+        assert bool(encoded.sequences) == (encoded.fault is None)
+        wanted = learned_places(conversation.messages, loss_on)
+        assert sorted([*encoded.places, *(place for place, _ in encoded.left_out)]) == wanted
+        assert len(encoded.how) == len(encoded.places) == len(encoded.sequences)
+        for prompt, answer in encoded.sequences:
+            assert len(prompt) > 0 and len(prompt) + len(answer) <= 120
+            assert [token in encoder.stop_ids for token in answer] == [False] * (len(answer) - 1) + [True]
+
+
 def without_spaces(text: str) -> str:
     return "".join(text.split())
 
@@ -289,108 +308,7 @@ def test_the_level_takes_away_just_enough(lengths: list[int], excess: int) -> No
         assert level == 0 or sum(max(0, length - level - 1) for length in lengths) < excess
 
 
-# Models without a chat template.
-
-
-def test_one_question_without_a_template_is_written_as_in_classification(without_template: Chat, talk: Talk) -> None:
-    from metier.model.prompt import PromptFormat
-
-    encoder = without_template()
-    prompt = ChatPrompt(instruction="Which one?", shots=(("one", "b"),))
-    labels = PromptFormat(instruction="Which one?", labels=("b",), label_texts=("b",), shots=prompt.shots)
-    encoded = encoder.turns(prompt, talk("user: two", "assistant: b"), "last")
-    ((asked, answer),) = encoded.sequences
-    assert asked.tolist() == encoder.encoder.prompt(labels, "two").ids.tolist()
-    assert answer.tolist() == encoder.encoder.answer("b").tolist()
-    assert encoded.how == ("plain text, the end of text after it",)
-    assert encoder.notices(BARE, []) == ("The model has no chat template: turns are written as plain text.",)
-
-
-def test_turns_without_a_template(without_template: Chat, talk: Talk) -> None:
-    encoder = without_template()
-    tools = [{"name": "f"}]
-    calls = [{"function": {"name": "f", "arguments": {}}}]
-    conversation = talk(
-        "system: S", "user: a", {"role": "assistant", "content": "", "tool_calls": calls}, "tool: r", "assistant: b",
-        tools=tools,
-    )  # fmt: skip
-    encoded = encoder.turns(ChatPrompt(instruction="Do."), conversation, "assistant")
-    written = json.dumps(calls)
-    assert texts(encoder, encoded) == [
-        ('Tools: [{"name": "f"}]\n\nS\n\nDo.\n\na\nAnswer:', f" {written}<|endoftext|>"),
-        (
-            f'Tools: [{{"name": "f"}}]\n\nS\n\nUser: Do.\n\na\n\nAssistant: {written}\n\nTool: r\n\nAssistant:',
-            " b<|endoftext|>",
-        ),
-    ]
-    assert [encoder.read(answer.tolist()) for _, answer in encoded.sequences] == [written, "b"]
-    assert encoder.writes_tools and encoder.stop_ids == {encoder.encoder.tokenizer.eos_token_id}
-
-
-# Odd templates.
-
-
-def odd(family: Any, template: str) -> ChatEncoder:
-    import copy
-
-    tokenizer = copy.deepcopy(family("smollm2"))
-    tokenizer.chat_template = template
-    return ChatEncoder(Encoder(tokenizer, 400))
-
-
-PART = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-
-
-def test_an_answer_that_does_not_follow_the_prompt_is_content_and_end_of_turn(family: Any, talk: Talk) -> None:
-    unlike = odd(family, f"{{% if add_generation_prompt %}}ask {PART}{{% else %}}tell {PART}{{% endif %}}")
-    encoded = unlike.turns(BARE, talk("user: a", "assistant: b"), "last")
-    assert encoded.how == ("the content and the end of turn",)
-    assert texts(unlike, encoded) == [("ask <|im_start|>user\na<|im_end|>\n", "b<|im_end|>")]
-
-
-def test_calls_that_do_not_follow_the_prompt_are_a_fault(family: Any, talk: Talk) -> None:
-    body = "{% for m in messages %}{{ m.role }}{{ m.content }}{{ m.tool_calls | tojson if m.tool_calls }}{% endfor %}"
-    unlike = odd(family, f"{{{{ 'ask ' if add_generation_prompt else 'tell ' }}}}{body}")
-    calls = [{"type": "function", "function": {"name": "f", "arguments": {}}}]
-    turn = {"role": "assistant", "content": "", "tool_calls": calls}
-    encoded = unlike.turns(BARE, talk("user: a", turn), "last")
-    assert encoded.fault == "the chat template writes tool calls where the prompt does not lead to"
-
-
-def test_one_call_of_two_is_a_fault(family: Any, talk: Talk) -> None:
-    first = "{{ m.tool_calls[0] | tojson if m.tool_calls }}"
-    body = (
-        f"{{% for m in messages %}}<|im_start|>{{{{ m.role }}}}\n{{{{ m.content }}}}{first}<|im_end|>\n{{% endfor %}}"
-    )
-    prompt = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-    calls = [{"type": "function", "function": {"name": name, "arguments": {}}} for name in ("one", "two")]
-    encoded = odd(family, body + prompt).turns(
-        BARE, talk("user: a", {"role": "assistant", "content": "", "tool_calls": calls}), "last"
-    )
-    assert encoded.fault == "the chat template leaves out a tool call"
-
-
-@pytest.mark.parametrize(
-    ("template", "said"),
-    [
-        ("{{ raise_exception('Only prose.\nSecond line') }}", "Only prose."),
-        ("{{ messages[0].content + 1 }}", 'can only concatenate str (not "int") to str'),
-        ("{{ messages[0].nothing.more }}", "'dict object' has no attribute 'nothing'"),
-    ],
-    ids=["raises", "type", "undefined"],
-)
-def test_a_template_that_fails_is_an_error_of_the_data(family: Any, talk: Talk, template: str, said: str) -> None:
-    from re import escape
-
-    encoder = odd(family, "{% if messages | length < 3 %}" + PART + "{% else %}" + template + "{% endif %}")
-    with pytest.raises(DataError, match=f"^{escape(f'chat template: the chat template refuses these turns ({said})')}"):
-        encoder.prompt(BARE, talk("user: a", "assistant: b", "user: c").messages, room=8)
-
-
-def test_the_date_of_a_prompt_is_always_the_same(family: Any, talk: Talk) -> None:
-    dated = odd(family, "{% if date_string is not defined %}{% set date_string = strftime_now('%Y') %}{% endif %}"
-                        "{{ date_string + ' ' }}" + PART)  # fmt: skip
-    assert dated.render(BARE, talk("user: a").messages).startswith("26 Jul 2024 ")
+# What ends an answer, and reading it.
 
 
 def test_what_a_call_ends_with_ends_an_answer_too(chat_encoder: Chat) -> None:

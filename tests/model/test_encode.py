@@ -174,7 +174,7 @@ def test_the_end_of_a_turn_need_not_be_called_special(family: Callable[..., Any]
     from tokenizers import AddedToken
 
     tokenizer = copy.deepcopy(family("zephyr"))
-    tokenizer.add_tokens([AddedToken("<done>", special=False)])
+    tokenizer.add_tokens([AddedToken("<done>", special=False, normalized=False)])
     tokenizer.chat_template = (
         "{% for m in messages %}{{ m.role }}: {{ m.content }}\n<done>\n{% endfor %}{{ eos_token }}"
     )
@@ -188,31 +188,3 @@ def test_a_template_that_refuses_a_question_is_an_error_and_no_traceback(tokeniz
     never.chat_template = "{{ raise_exception('Not today') }}"
     with pytest.raises(DataError, match=r"^chat template: the chat template refuses these turns \(Not today\)\.$"):
         Encoder(never, 100).prompt(FORMAT, "hello")
-
-
-def test_a_passage_is_closed_by_the_end_of_text(chat: Encoder, plain: Encoder, family: Callable[..., Any]) -> None:
-    assert plain.tokenizer.decode(plain.passage("hello <|endoftext|>")) == "hello < |endoftext|><|endoftext|>"
-    assert chat.passage("hello").tolist() == [*chat.ids("hello"), chat.tokenizer.eos_token_id]
-    bare = family("qwen2.5")
-    assert Encoder(bare, 100).passage("").tolist() == [bare.eos_token_id]
-
-
-def test_a_passage_begins_as_the_tokenizer_begins_a_text(tokenizer: Callable[[str], Any]) -> None:
-    from tokenizers import processors
-
-    beginning = tokenizer("gpt2")
-    end = (beginning.eos_token, beginning.eos_token_id)
-    for template in (f"{end[0]} $A", f"{end[0]} $A {end[0]}"):
-        beginning.backend_tokenizer.post_processor = processors.TemplateProcessing(
-            single=template, special_tokens=[end]
-        )
-        ids = Encoder(beginning, 100).passage("hello").tolist()
-        assert ids == [end[1], *beginning("hello", add_special_tokens=False)["input_ids"], end[1]]
-
-
-def test_a_passage_needs_an_end_of_text(tokenizer: Callable[[str], Any]) -> None:
-    bare = tokenizer("gpt2")
-    bare.eos_token = None
-    message = r"^model: the tokenizer has no end-of-text token, wanted one, to close a document\.$"
-    with pytest.raises(DataError, match=message):
-        Encoder(bare, 100).passage("x")

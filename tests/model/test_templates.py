@@ -8,7 +8,7 @@ conversation, where a template writes earlier turns the same way once later ones
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -52,6 +52,14 @@ COMPARED = [
 ]  # fmt: skip
 
 
+STEADY = [pair for pair in COMPARED if pair[0] not in REWRITES]
+
+
+def named(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """Names of tests: family and case."""
+    return [" ".join(pair) for pair in pairs]
+
+
 def masked(tokenizer: Any, messages: list[Any], tools: Any) -> tuple[list[int], list[int]]:
     """Token ids of a conversation, and which of them transformers calls the assistant's."""
     done = tokenizer.apply_chat_template(
@@ -90,7 +98,7 @@ def test_markers_change_nothing_that_is_written(family: Callable[..., Any], gold
         assert texts[0] == texts[1]
 
 
-@pytest.mark.parametrize(("name", "case"), COMPARED, ids=" ".join)
+@pytest.mark.parametrize(("name", "case"), COMPARED, ids=named(COMPARED))
 def test_every_turn_is_learned_as_transformers_marks_it(
     family: Callable[..., Any], chat_encoder: Callable[..., ChatEncoder], talk: Callable[..., Any],
     goldens: ModuleType, name: str, case: str,
@@ -116,7 +124,7 @@ def test_every_turn_is_learned_as_transformers_marks_it(
             assert how == HEADER and name in REWRITES and ids[:start] != asked
 
 
-@pytest.mark.parametrize(("name", "case"), [pair for pair in COMPARED if pair[0] not in REWRITES], ids=" ".join)
+@pytest.mark.parametrize(("name", "case"), STEADY, ids=named(STEADY))
 def test_all_turns_together_are_transformers_mask(
     family: Callable[..., Any], chat_encoder: Callable[..., ChatEncoder], talk: Callable[..., Any],
     goldens: ModuleType, name: str, case: str,
@@ -172,7 +180,7 @@ def test_answers_are_read_back(
     assert [encoder.read(answer.tolist()) for _, answer in encoded.sequences] == wanted
 
 
-@pytest.mark.parametrize(("name", "case"), [*REFUSED], ids=" ".join)
+@pytest.mark.parametrize(("name", "case"), [*REFUSED], ids=named(REFUSED))
 def test_what_a_template_refuses_is_a_fault_and_no_traceback(
     chat_encoder: Callable[..., ChatEncoder], talk: Callable[..., Any], goldens: ModuleType, name: str, case: str
 ) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +42,36 @@ def make_recipe(table: Path, tiny_model: Callable[..., Path]) -> Callable[..., R
         return recipe_from_values({**values, **sections}, base=table.parent, where="recipe.yaml")
 
     return make
+
+
+@pytest.fixture
+def make_texts(tmp_path: Path, tiny_model: Callable[..., Path]) -> Callable[..., Recipe]:
+    """`make_texts(task, rows, **sections)`: a recipe of a task that writes or reads, on rows as JSON lines."""
+
+    def make(task: str, rows: Sequence[Mapping[str, Any]], **sections: Any) -> Recipe:
+        path = tmp_path / "talks.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        systems = ["zero_shot"] if task == "text" else ["copy_input", "nearest_answer", "zero_shot", "few_shot"]
+        values: dict[str, Any] = {
+            "name": "talks",
+            "task": task,
+            "model": str(tiny_model("llama")),
+            "data": {"train": str(path)},
+            "adaptation": {"method": "lora", "layers": "top 1", "r": 4},
+            "training": {"num_train_epochs": 2, "max_length": 128},
+            "evaluation": {"systems": systems, "resamples": 200},
+            "hardware": {"device": "cpu", "dtype": "float32", "threads": 1},
+        }
+        return recipe_from_values({**values, **sections}, base=tmp_path, where="recipe.yaml")
+
+    return make
+
+
+@pytest.fixture
+def questions() -> list[dict[str, str]]:
+    """60 questions and their answers."""
+    asked = ("where is my order", "my card was declined", "I can't log in")
+    return [
+        {"question": f"{asked[n % 3]} number {n}", "answer": f"order {n} is {'really ' * (n % 4)}at the shop"}
+        for n in range(60)
+    ]

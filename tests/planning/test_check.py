@@ -194,6 +194,7 @@ def test_several_candidates_and_model_baselines(make_recipe: Make, tiny_model: C
     assert [candidate.name for candidate in report.candidates] == ["words", "all", "head"]
     assert report.candidates[1].learning.trainable == report.candidates[1].learning.parameters
     assert report.candidates[2].learning.steps == 0
+    assert report.plan is not None
     works = {(stage.stage, stage.what) for stage in report.plan.stages}
     assert ("baselines", "zero_shot: 2 prompts on validation") in works
     assert ("baselines", "few_shot: 2 prompts on validation") in works

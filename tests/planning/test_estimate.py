@@ -15,8 +15,9 @@ from metier.engine.tree import TokenSequence, TokenTree, cut_into_groups
 from metier.model.encode import Encoder
 from metier.model.plan import plan_learning
 from metier.model.prompt import make_prompt_format
+from metier.planning.cost import Seconds
 from metier.planning.count import Counter, distinct_tokens
-from metier.planning.estimate import Seconds, Subject, plan_run
+from metier.planning.estimate import Subject, plan_run
 from metier.planning.results import Plan
 from metier.planning.speed import Shape, measure_speed
 from metier.planning.tokens import Asking

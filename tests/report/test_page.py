@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from metier.report.figures import draw_figures
-from metier.report.page import SECTIONS, render_page
+from metier.report.kinds import KINDS
+from metier.report.page import render_page
 from metier.report.summary import RunSummary
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -93,7 +94,7 @@ def test_headings_tables_and_figures_can_be_read_aloud(page: str) -> None:
 def test_sections_stand_in_order_and_links_lead_somewhere(page: str) -> None:
     read = Reader(page)
     sections = [attrs["id"] for attrs in read.named("section")]
-    assert sections == list(SECTIONS)
+    assert sections == list(KINDS["classification"].sections)
     links = [str(attrs["href"]) for attrs in read.named("a")]
     assert links
     assert all(link.startswith("#") and link[1:] in read.ids for link in links)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -86,7 +87,9 @@ def json_talks(n: int = 20) -> tuple[list[Conversation], dict[str, list[str | No
     records, tuned = [], []
     for number in range(n):
         kind = ("refund", "delivery", "invoice")[number % 3]
-        reply = f"Hello,\n\nwe have seen your question number {number} about the {kind} and look into it today.\n\nYours"
+        reply = (
+            f"Hello,\n\nwe have seen your question number {number} about the {kind} and look into it today.\n\nYours"
+        )
         records.append(talk(number, f"Question {number} about my {kind}", json.dumps({"intent": kind, "reply": reply})))
         wrong = {"intent": "other" if number % 5 == 0 else kind, "reply": reply.replace("today", "soon")}
         tuned.append(json.dumps(wrong) if number != 7 else "{broken")
@@ -166,8 +169,14 @@ def card(task: str, n: int) -> DataCard:
 
 
 def write_run(
-    path: Path, records: Sequence[Record], answers: Said, *, task: str = "generation", recipe: Mapping[str, Any] = {},
-    primary: str = "chrf", gain: float = 0.02,
+    path: Path,
+    records: Sequence[Record],
+    answers: Said,
+    *,
+    task: str = "generation",
+    recipe: Mapping[str, Any] = {},
+    primary: str = "chrf",
+    gain: float = 0.02,
 ) -> RunFolder:
     """A run folder as the other rooms leave it; the last system is the candidate."""
     folder = RunFolder(path)
@@ -204,13 +213,24 @@ def write_run(
     return folder
 
 
+@pytest.fixture(scope="session")
+def usual_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of 20 written answers that most tests read; it is copied, never changed."""
+    records = talks()
+    return write_run(tmp_path_factory.mktemp("usual") / "run", records, said(records)).path
+
+
 @pytest.fixture
-def make_run(tmp_path: Path) -> Callable[..., RunFolder]:
+def make_run(tmp_path: Path, usual_run: Path) -> Callable[..., RunFolder]:
     """Writes a run of 20 written answers; anything of `write_run` may be given."""
 
     def make(records: Sequence[Record] | None = None, answers: Said | None = None, **changes: Any) -> RunFolder:
-        chosen = talks() if records is None else records
-        return write_run(tmp_path / "run", chosen, said(chosen) if answers is None else answers, **changes)  # type: ignore[arg-type]
+        if records is None and not changes:
+            return RunFolder(Path(shutil.copytree(usual_run, tmp_path / "run")))
+        if records is None or answers is None:
+            chosen = talks()
+            return write_run(tmp_path / "run", chosen, said(chosen), **changes)
+        return write_run(tmp_path / "run", records, answers, **changes)
 
     return make
 

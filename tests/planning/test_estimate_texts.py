@@ -1,0 +1,141 @@
+"""A plan for writing and reading on: counted against the engine's own trees, growing with what grows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from metier.engine.tree import TokenSequence, TokenTree
+from metier.model.plan import plan_learning
+from metier.planning.cost import Seconds
+from metier.planning.count import count_training
+from metier.planning.estimate_texts import Author, plan_reading, plan_writing
+from metier.planning.results import LearnedTokens, Plan
+from metier.planning.speed import Shape
+from metier.planning.taught import Taught, draw_within
+from metier.recipe.sections import Recipe
+
+START = [5, 6, 7, 8, 9, 10]
+NOTHING = Seconds(data=0.0, loading=0.0, tfidf=0.0)
+
+
+def _talk(number: int) -> tuple[TokenSequence, ...]:
+    """A conversation of two learned turns: the second prompt begins with the first and its answer."""
+    first, answer = [*START, 20 + number], [40, 41, 2]
+    return TokenSequence.of(first, answer), TokenSequence.of([*first, *answer, 50 + number], [42, 43, 44, 2])
+
+
+def _taught(examples: int, *, answer: float, most: int | None) -> Taught:
+    about = LearnedTokens(
+        records=examples, encoded=examples, used=examples, sequences=2 * examples, learned=7 * examples,
+        read=8 * examples, ends=2 * examples, looked_at=2 * examples, end_token="end", left_out=(),
+        max_new_tokens=most,
+    )  # fmt: skip
+    return Taught(
+        about=about, sample=tuple(_talk(number) for number in range(16)), examples=examples,
+        asked=dict.fromkeys(("train", "validation", "test"), 11.0), answer=answer, shared=len(START), pieces=(),
+        lengths=(), trained_part="", faults=(), notices=(),
+    )  # fmt: skip
+
+
+def _recipe(task: str, training: dict[str, Any], **sections: Any) -> Recipe:
+    values = {"task": task, "data": {"train": "a.jsonl"}, "adaptation": {"method": "lora", "layers": "top 1"}}
+    return Recipe.model_validate({**values, "training": training, **sections})
+
+
+@pytest.fixture
+def plan(tiny_base: Callable[..., Any]) -> Callable[..., Plan]:
+    """`plan(task, examples=…, test=…, answer=…, sections=…, **training)`."""
+    network = tiny_base("llama").network
+
+    def make(
+        task: str = "generation", *, examples: int = 32, test: int = 20, answer: float = 5.0,
+        sections: dict[str, Any] | None = None, **training: Any,
+    ) -> Plan:  # fmt: skip
+        recipe = _recipe(task, training, **(sections or {}))
+        author = Author(
+            name="tuned", recipe=recipe, shape=Shape.of(network, vocabulary=320, number_bytes=4),
+            flops_per_second=1e9, writing_flops_per_second=5e8, plan=plan_learning(recipe.adaptation, network),
+            trainable=1000, base="x", records={"train": examples, "validation": 10, "test": test},
+            taught=_taught(examples, answer=answer, most=None if task == "text" else 24),
+        )  # fmt: skip
+        ask = plan_reading if task == "text" else plan_writing
+        return ask(recipe, [author], author, NOTHING, None)
+
+    return make
+
+
+def _seconds(plan: Plan, part: str) -> float:
+    return sum(stage.seconds for stage in plan.stages if part in f"{stage.stage}: {stage.what}")
+
+
+def test_training_tokens_are_those_of_the_trees() -> None:
+    sample = [_talk(number) for number in range(16)]
+    section = _recipe("chat", {"per_device_train_batch_size": 4}).training
+    trees = [TokenTree.build([s for each in sample[at : at + 4] for s in each]) for at in range(0, 16, 4)]
+    counted = count_training(sample, section, 48)
+    assert counted.computed == 3 * sum(map(len, trees))
+    assert counted.logical == 3 * sum(tree.logical_tokens for tree in trees)
+    assert counted.targets == 3 * 16 * 7
+    assert counted.computed < counted.logical / 2
+    assert count_training([], section, 48).computed == 0
+
+
+def test_more_of_anything_takes_longer(plan: Callable[..., Plan]) -> None:
+    small = plan()
+    assert plan(examples=64).seconds > small.seconds
+    assert plan(num_train_epochs=9).seconds > small.seconds
+    assert plan(sections={"adaptation": {"method": "lora", "layers": "all"}}).seconds > small.seconds
+    assert _seconds(plan(test=40), "test: zero_shot") > 1.9 * _seconds(small, "test: zero_shot")
+    assert _seconds(plan(answer=50.0), "test: tuned") > 2 * _seconds(small, "test: tuned")
+
+
+def test_examples_in_the_prompt_and_ways_to_choose_them_cost(plan: Callable[..., Plan]) -> None:
+    small = plan()
+    assert _seconds(small, "baselines: few_shot") > _seconds(small, "baselines: zero_shot")
+    three = plan(sections={"evaluation": {"few_shot": {"k": [2], "seeds": 3}}})
+    assert "few_shot: 10 answers of validation, 3 ways" in [stage.what for stage in three.stages]
+    assert _seconds(three, "few_shot: 10") == pytest.approx(3 * _seconds(small, "few_shot: 10"))
+
+
+def test_writing_is_as_slow_as_few_rows_are(plan: Callable[..., Plan]) -> None:
+    """An answer's token costs what it costs at the slower speed, and the loss of the right answer beside it."""
+    stage = next(stage for stage in plan().stages if stage.what == "zero_shot: 10 answers of validation")
+    own, shared, new = 5.0, 6.0, 5.0
+    assert stage.tokens == round(shared + 10 * own) + round(shared + 10 * (own + new)) + 10 * new
+
+
+def test_reading_on_has_no_answers(plan: Callable[..., Plan]) -> None:
+    works = [(stage.stage, stage.what) for stage in plan("text", answer=0.0).stages]
+    assert ("baselines", "zero_shot: 10 validation texts") in works
+    assert ("attempt tuned", "the validation texts") in works
+    assert ("test", "tuned, on test and a sample of train") in works
+    assert not [what for _, what in works if "answers" in what]
+    assert plan("text", answer=0.0).memory.keys_values == 0
+
+
+def test_room_for_what_is_written_counts_where_it_is_the_larger(plan: Callable[..., Plan]) -> None:
+    memory = plan(sections={"generation": {"batch_size": 512}}).memory
+    assert memory.keys_values == 512 * (11 + 24) * 3 * (2 * 2 * 8) * 4
+    assert memory.total == memory.program + memory.weights + memory.learning + memory.trunk + max(
+        memory.keys_values, memory.activations + memory.logits
+    )
+
+
+def test_what_is_frozen_below_is_computed_once(plan: Callable[..., Plan]) -> None:
+    works = [stage.what for stage in plan().stages if stage.stage == "attempt tuned"]
+    assert works[0] == "lower 2 blocks, computed once"
+    assert plan(examples=64).cache_bytes > plan().cache_bytes
+    every = plan(sections={"adaptation": {"method": "lora", "layers": "all"}})
+    assert not any("computed once" in stage.what for stage in every.stages) and every.cache_bytes == 0
+
+
+@pytest.mark.parametrize(("budget", "wanted"), [(10_000, 100), (700, 70), (0, 64)], ids=["all", "some", "fewest"])
+def test_a_sample_is_drawn_within_its_budget(budget: int, wanted: int) -> None:
+    drawn = draw_within([10] * 100, budget, 3)
+    assert len(drawn) == wanted == len(set(drawn))
+    assert drawn == draw_within([10] * 100, budget, 3) and sorted(drawn) != drawn
+    assert np.isin(drawn, np.arange(100)).all()

@@ -47,8 +47,9 @@ OTHER_NAMES: Mapping[str, str] = {
         "data.text",
     ),
     **dict.fromkeys(
-        ("label_column", "labels_column", "target_column", "target", "answer_column", "output_features"), "data.label"
+        ("label_column", "labels_column", "target_column", "target", "output_features"), "data.label"
     ),
+    **dict.fromkeys(("answer_column", "response_column", "completion_column", "output_column"), "data.answer"),
     **dict.fromkeys(("group_column", "group_by"), "data.group"),
     **dict.fromkeys(("label2id", "id2label", "class_names"), "data.label_names"),
     **dict.fromkeys(("max_samples", "max_train_samples"), "data.max_examples"),

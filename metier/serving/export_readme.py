@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from metier.data.records import Message
 from metier.model.chat_prompt import ChatPrompt
+from metier.model.chat_template import ChatTemplate, fold_system
 from metier.model.packaged import PACKAGED
 from metier.model.prompt import PromptFormat
-from metier.serving.export_files import BASE, LABELS, Wanted, Written, instruction_of, longest_answer
+from metier.model.saved import Saved
+from metier.serving.export_files import BASE, LABELS, Wanted, Written, longest_answer
 from metier.serving.parity import Parity
+from metier.serving.probes import own_encoder
 
 _LOAD = {
     "adapter": """\
@@ -44,7 +48,7 @@ print(model.config.id2label[int(chances.argmax())], float(chances.max()))
 }
 _ASK = """\
 
-messages = [{{"role": "user", "content": {content}}}]
+messages = {messages}
 inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True,
                                        return_tensors="pt"{more})
 written = model.generate(**inputs{options})
@@ -101,14 +105,26 @@ llama.cpp reads the chat template in the file: `llama-cli -m {loading.gguf} --ji
     revision = f'", revision="{about["revision"]}' if place == about["name"] and about["revision"] else ""
     code = _LOAD[loading.form].format(base=f"{place}{revision}", length=saved.max_length, vector=vector)
     if loading.form != "head" and saved.model.base.tokenizer.chat_template and saved.prompt is not None:
-        instruction = instruction_of(saved)
-        content = repr(f"{instruction}\n\nYOUR TEXT" if instruction else "YOUR TEXT")
         template = str(saved.model.base.tokenizer.chat_template)
         dated = any(word in template for word in ("date_string", "strftime_now"))
         # In an adapter's folder there is no generation_config: what ends an answer must be said.
         options = "" if loading.form == "model" else f", max_new_tokens={longest_answer(saved)}, do_sample=False"
-        code += _ASK.format(content=content, more=', date_string="26 Jul 2024"' if dated else "", options=options)
+        code += _ASK.format(
+            messages=_messages(saved), more=', date_string="26 Jul 2024"' if dated else "", options=options
+        )
     return f"```python\n{code}```"
+
+
+def _messages(saved: Saved) -> str:
+    """What the chat template is given, as Python: with instruction, system prompt and examples in place."""
+    if isinstance(saved.prompt, PromptFormat):
+        chat: list[dict[str, Any]] = [dict(turn) for turn in saved.prompt.messages("YOUR TEXT")]
+    else:
+        assert saved.prompt is not None
+        chat = saved.prompt.messages([Message(role="user", content="YOUR TEXT")])
+        if not ChatTemplate(own_encoder(saved)).writes_system:
+            chat = fold_system(chat)
+    return "[\n" + "".join(f"    {turn!r},\n" for turn in chat) + "]"
 
 
 def _asked(form: str, wanted: Wanted) -> list[str]:

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 
+from metier.data.gather import take_out_records
 from metier.data.input_rules import InputRules, Unusable
+from metier.data.layout import rules_for_file
 from metier.data.records import Input
 from metier.data.sources import read_table
 from metier.data.table import Table, missing_column
@@ -43,7 +45,8 @@ def predict_file(
 ) -> Prediction:
     """Answer every row of a file.
 
-    The output has all columns and rows of the input in their order, and three columns more. A row that
+    The output has all columns and rows of the input in their order (a row for each record, where rows hold
+    lists of them), and three columns more. A row that
     cannot be read or asked keeps its place and says why. Equal inputs are answered once.
 
     Args:
@@ -60,10 +63,13 @@ def predict_file(
         InterruptedRun: Stopped from outside; the same call goes on.
     """
     refuse_output(output)
-    table = read_table(source)
-    for message in table.notices:
-        tell(observers, Notice(topic="data", message=message))
     rules = with_text_column(specialist.rules, text_column, specialist.folder)
+    table = take_out_records(read_table(source), rules.records, rules.task)
+    notices: tuple[str, ...] = ()
+    if rules.converses:
+        rules, notices = rules_for_file(rules, table)
+    for message in (*table.notices, *notices):
+        tell(observers, Notice(topic="data", message=message))
     asked = _asked(table, rules)
     different = {_key(given): given for given in asked if isinstance(given, Input)}
     identity = fingerprint([specialist.identity, table.source.sha256, to_plain(rules)])

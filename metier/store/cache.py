@@ -1,7 +1,7 @@
 """The cache: what was computed once and can be computed again. And the state folder, which cannot.
 
-`METIER_CACHE` and `METIER_STATE` move them. The cache holds packaged models, label scores, answers, stages, features and
-boundary states of the trunk; these can be inverted to text, so its folders are the owner's alone.
+`METIER_CACHE` and `METIER_STATE` move them. The cache holds packaged models, label scores, answers, stages,
+features and boundary states of the trunk; these can be inverted to text, so its folders are the owner's alone.
 """
 
 from __future__ import annotations

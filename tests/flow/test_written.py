@@ -143,7 +143,7 @@ def test_turns_of_weight_0_are_read_and_not_learned(written_home: Any) -> None:
     assert tuned.metrics["exact_match"].value == 1.0
     assert read_json(ran.folder.model / "prompt.json", format="prompt")["kind"] == "chat"
     steps = read_json_lines(ran.folder.attempt(1).history)
-    answer = len("on its way".encode()) + 1  # at most a token a byte, and the end of turn
+    answer = len(b"on its way") + 1  # at most a token a byte, and the end of turn
     assert max(row["tokens"] for row in steps) <= 8 * answer
 
 
@@ -169,7 +169,9 @@ def test_an_answer_that_does_not_fit_is_left_out_by_number(written_home: Any) ->
         until="train",
     )  # fmt: skip
     left = read_json_lines(ran.folder.attempt(1).left_out)
-    assert left and all(row["row"] % 3 == 1 and row["reason"].startswith("answer longer than max_length") for row in left)
+    assert left and all(
+        row["row"] % 3 == 1 and row["reason"].startswith("answer longer than max_length") for row in left
+    )
     assert f"{len(left)} of" in ran.notices and "were left out: answer longer than max_length" in ran.notices
 
 
@@ -211,9 +213,7 @@ def test_an_encoder_cannot_write(written_home: Any, tiny_model: Callable[..., Pa
 
 
 def test_preferences_are_prepared_and_then_refused(written_home: Any) -> None:
-    rows = [
-        {"prompt": f"order {number}?", "chosen": "on its way", "rejected": "no idea"} for number in range(40)
-    ]
+    rows = [{"prompt": f"order {number}?", "chosen": "on its way", "rejected": "no idea"} for number in range(40)]
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (written_home.folder / "pairs.jsonl").write_text(text, encoding="utf-8")
     values = {"task": "preference", "data": {"train": "pairs.jsonl"}}

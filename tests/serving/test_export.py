@@ -178,6 +178,8 @@ def test_an_adapter_without_its_base_names_no_other_weights(saved: Callable[...,
     assert not any("/tiny-llama" in text for text in written)  # no path of this machine
     notices = [event.message for event in told if isinstance(event, Notice)]
     assert any("the adapter needs exactly this base model" in notice for notice in notices)
+    page = (done.path / "README.md").read_text(encoding="utf-8")
+    assert "{'role': 'user', 'content': 'Answer politely.\\n\\nYOUR TEXT'}" in page
 
 
 def test_a_run_is_proven_on_its_validation_split(make_run: Callable[[str], RunFolder], tmp_path: Path) -> None:

@@ -136,7 +136,9 @@ def test_a_loss_that_is_not_finite_updates_nothing(setting: Any, where: str, fou
 
     def broken(model: Any) -> Broken:
         models.append(model)
-        return Broken(LanguageObjective(TreeRunner(model.network), [(each,) for each in setting.sequences], [1.0] * 10), where)
+        return Broken(
+            LanguageObjective(TreeRunner(model.network), [(each,) for each in setting.sequences], [1.0] * 10), where
+        )
 
     message = (
         rf"^training step 3: {found}, wanted finite numbers\. Lower training\.learning_rate \(now 0\.01\) or set "

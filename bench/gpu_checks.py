@@ -1,4 +1,4 @@
-"""The checks that need an accelerator, in one script: parity of token trees, and a training against the CPU's.
+"""The checks that need an accelerator, in one script: token trees, written answers, and a training against the CPU's.
 
     python bench/gpu_checks.py [--device cuda] > docs/results/gpu.md
 
@@ -27,6 +27,7 @@ from transformers import (
 )  # fmt: skip
 
 from metier.engine.forward import TreeRunner, plain_logits
+from metier.engine.generate import Decoding, generate
 from metier.engine.tree import TokenSequence, TokenTree
 
 SHAPE = {
@@ -86,6 +87,24 @@ def losses(network: PreTrainedModel, device: str, steps: int = 10) -> tuple[list
     return found, (time.perf_counter() - started) / steps
 
 
+def written_alike(network: PreTrainedModel, device: str, tokens: int = 24) -> tuple[int, int, bool]:
+    """Greedy answers equal to transformers' own in float32, of how many, and whether the engine itself wrote them."""
+    network = network.to(device, torch.float32).eval()
+    prompts = [row.ids[:-2] for row in sequences()[::3]]
+    runner = TreeRunner(network)
+    mine = generate(runner, prompts, Decoding(max_new_tokens=tokens, stop_ids=frozenset()))
+    same = 0
+    for prompt, answer in zip(prompts, mine, strict=True):
+        given = torch.from_numpy(prompt)[None].to(device)
+        with torch.no_grad():
+            theirs = network.generate(
+                given, attention_mask=torch.ones_like(given), do_sample=False, max_new_tokens=tokens,
+                eos_token_id=None, pad_token_id=0,
+            )  # fmt: skip
+        same += theirs[0, len(prompt) :].tolist() == answer.ids.tolist()
+    return same, len(prompts), bool(runner.writes)
+
+
 def main() -> int:
     """Run every check and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -93,8 +112,9 @@ def main() -> int:
     device = parser.parse_args().device
     name = torch.cuda.get_device_name() if device == "cuda" else device
     print(f"# Checks on {name}\n\ntorch {torch.__version__}; command: `python bench/gpu_checks.py --device {device}`\n")
-    print("| family | tree, float32 | plain, float32 | tree, bfloat16 | plain, bfloat16 | loss curve against CPU |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    heads = ("tree, float32", "plain, float32", "tree, bfloat16", "plain, bfloat16", "loss curve against CPU")
+    print(f"| family | {' | '.join(heads)} | greedy answers |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     failed = False
     for family, network in families().items():
         exact = parity(network, device, torch.float32)
@@ -102,10 +122,12 @@ def main() -> int:
         here, _ = losses(families()[family], device)
         there, _ = losses(families()[family], "cpu")
         apart = max(abs(a - b) / abs(b) for a, b in zip(here, there, strict=True))
-        failed |= exact[0] > TOLERANCE or apart > 10 * TOLERANCE
+        same, count, engine = written_alike(network, device)
+        failed |= exact[0] > TOLERANCE or apart > 10 * TOLERANCE or same < count or not engine
         cells = [f"{value:.1e}" for value in (*exact, *rough, apart)]
-        print(f"| {family} | {' | '.join(cells)} |")
-    print("\nRelative differences to transformers' plain float32 forward on the same device; loss: ten steps.")
+        print(f"| {family} | {' | '.join(cells)} | {same} of {count}{'' if engine else ', plainly'} |")
+    print("\nRelative differences to transformers' plain float32 forward on the same device; loss: ten steps; greedy")
+    print("answers: token for token as transformers' own generation in float32.")
     return int(failed)
 
 

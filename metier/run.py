@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metier.data.instruction import with_instruction
 from metier.data.locate import locate_files
 from metier.data.prepare import load_prepared, prepare_data
 from metier.data.prepared import PreparedData
@@ -211,7 +212,9 @@ def _attempt(shop: Workshop, name: str, number: int) -> Attempt:
 
     recipe = shop.candidates[name]
     read = ("seed", "task", "model", "prompt", "adaptation", "training", "generation", "evaluation", "hardware")
-    fields = {field: recipe.model_dump(mode="json")[field] for field in read}
+    # The prompt as it is asked: an instruction may come from the data's shape and the name of its column.
+    asked = recipe.model_copy(update={"prompt": with_instruction(recipe.prompt, shop.data.card)})
+    fields = {field: asked.model_dump(mode="json")[field] for field in read}
     # The name alone would not do: other weights may lie in the same folder, or under the same hub branch, by now.
     weights = shop.weights(recipe.model)
     # Resolved: `auto` may lead elsewhere on the machine that filled the cache.

@@ -23,7 +23,7 @@ from metier.report.markdown import code_block
 from metier.report.summary import RunSummary
 from metier.store.run_folder import find_run, read_state
 
-ANSWERS, LONGEST = 5, 800
+ANSWERS, LONGEST = 5, 400
 """Written answers that are shown, and characters of each text."""
 HEADER = """\
 # First runs
@@ -37,13 +37,19 @@ One run says how good one model is. How good a recipe is takes several seeds.
 """
 
 
-def render_page(runs: Sequence[tuple[str, Path]], commands: dict[str, str], notes: dict[str, str] | None = None) -> str:
+def render_page(
+    runs: Sequence[tuple[str, Path]],
+    commands: dict[str, str],
+    notes: dict[str, str] | None = None,
+    quoted: Sequence[str] = (),
+) -> str:
     """The page.
 
     Args:
         runs: Name and run folder of each, in the order of the page.
         commands: The command that made a run, by name.
         notes: What a reader must know besides and no file says, by name.
+        quoted: Runs on data whose texts may be printed: questions and gold answers stand beside what was written.
 
     Raises:
         RunFolderError: A folder is no finished run.
@@ -52,7 +58,9 @@ def render_page(runs: Sequence[tuple[str, Path]], commands: dict[str, str], note
     for name, path in runs:
         folder = find_run(path)
         started = read_state(folder).started
-        parts.extend(_run(name, gather_summary(folder), started, commands.get(name)))
+        summary = gather_summary(folder)
+        parts.extend(_run(name, summary, started, commands.get(name)))
+        parts.extend(_answers(summary, quote=name in quoted))
         if notes and name in notes:
             parts.append(f"Noted by hand: {notes[name]}\n")
     return "\n".join(parts)
@@ -92,7 +100,6 @@ def _run(name: str, summary: RunSummary, started: str, command: str | None) -> I
     notes = dict.fromkeys(f"{a.model.name}: {note}" for a in summary.attempts for note in a.model.notes)
     if notes:
         yield "\n".join(f"- {_cell(note)}." for note in notes) + "\n"
-    yield from _answers(summary)
 
 
 def _metrics(summary: RunSummary) -> tuple[str, ...]:
@@ -110,19 +117,22 @@ def _words(metric: str) -> str:
     )
 
 
-def _answers(summary: RunSummary) -> Iterator[str]:
-    """The first written answers in the order of the records' hashes: the question, the gold answer, base and tuned."""
+def _answers(summary: RunSummary, *, quote: bool) -> Iterator[str]:
+    """The first written answers in the order of the records' ids, base and tuned; the data's own texts if allowed."""
     shown = summary.written[:ANSWERS]
     if not shown:
         return
-    metric = summary.comparison.primary_metric
     yield f"The first {len(shown)} test records in the order of their ids, which are hashes; nobody chose them.\n"
+    if not quote:
+        yield "What was asked and the gold answers are in the data set, which is not copied here.\n"
     for number, example in enumerate(shown, 1):
-        asked = "\n\n".join(turn.content for turn in example.turns if turn.role != "system")
-        yield f"{number}. Asked:\n\n{_quoted(asked)}\n\n   Gold answer:\n\n{_quoted(example.gold)}\n"
+        yield f"{number}. {example.source} row {example.row}\n"
+        if quote:
+            asked = "\n\n".join(turn.content for turn in example.turns if turn.role != "system")
+            yield f"   asked:\n\n{_quoted(asked)}\n\n   gold answer:\n\n{_quoted(example.gold)}\n"
         for answer in example.answers:
             if answer.system in (summary.comparison.candidate, "few_shot", "zero_shot"):
-                score = f"{formats.metric_words(metric)} {formats.score(answer.score)}"
+                score = f"{formats.metric_words(summary.comparison.primary_metric)} {formats.score(answer.score)}"
                 ending = ", unfinished" if answer.stop == "length" else ""
                 said = answer.text if answer.text is not None else f"(no answer: {answer.reason})"
                 yield f"   {answer.system} ({score}{ending}):\n\n{_quoted(said)}\n"
@@ -214,13 +224,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("runs", nargs="+", type=_pair, metavar="NAME=FOLDER")
     parser.add_argument("--command", action="append", default=[], type=_pair, metavar='NAME="metier run …"')
     parser.add_argument("--note", action="append", default=[], type=_pair, metavar='NAME="what a reader must know"')
+    parser.add_argument("--quote", action="append", default=[], metavar="NAME", help="its data's texts may be printed")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE")
     given = parser.parse_args(arguments)
     runs = [(name, Path(folder)) for name, folder in given.runs]
-    strangers = sorted({name for name, _ in (*given.command, *given.note)} - {name for name, _ in runs})
+    strangers = sorted(
+        {name for name, _ in (*given.command, *given.note, *((name, "") for name in given.quote))}
+        - {name for name, _ in runs}
+    )
     if strangers:
-        parser.error(f"--command or --note names no run: {', '.join(strangers)}")
-    page = render_page(runs, dict(given.command), dict(given.note))
+        parser.error(f"--command, --note or --quote names no run: {', '.join(strangers)}")
+    page = render_page(runs, dict(given.command), dict(given.note), given.quote)
     given.output.parent.mkdir(parents=True, exist_ok=True)
     given.output.write_text(page, encoding="utf-8")
     print(given.output)

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from metier.recipe.sections import LATER_SECTIONS, Recipe
+from metier.recipe.tasks import METRICS_OF, SYSTEMS_OF, TASK_DEFAULTS
 from metier.recipe.wording import section_of, wanted
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "recipe.md"
@@ -50,8 +51,8 @@ adaptation:
   wanted, and the nearest valid name. Names that other tools use (`lora_r`, `micro_batch_size`, `base_model`) get the
   right one as a hint.
 - `--set section.field=value` overrides a field from the command line; the value is YAML.
-- Data paths are relative to the recipe file. `${VAR}` in a path is read from the environment when the run starts, and
-  stays `${VAR}` in what is written to the run folder.
+- Data paths and `prompt.system_file` are relative to the recipe file. `${VAR}` in a path is read from the environment
+  when the run starts, and stays `${VAR}` in what is written to the run folder.
 - Numbers, booleans and null follow YAML 1.2: `1e-4` is a number, `yes` and `no` are text.
 
 **Candidates.** What fits best is measured. A recipe may list several ways, each a set of overrides of `model`,
@@ -77,9 +78,33 @@ def render_page() -> str:
         inner = section_of(field.annotation)
         if inner is not None:
             parts.extend(_section(f"`{name}`", inner, f"{name}."))
+    parts.append(_by_task())
     later = ", ".join(f"`{name}`" for name in LATER_SECTIONS)
     parts.append(f"## Not in this version\n\nThe section names {later} are known and refused with a message.\n")
     return "\n".join(parts)
+
+
+def _by_task() -> str:
+    """What differs from the tables above by task: defaults, and the metrics and systems that fit."""
+    rows = []
+    for task, sections in TASK_DEFAULTS.items():
+        given = [
+            (f"{section}.{field}", json.dumps(value))
+            for section, fields in sections.items()
+            for field, value in fields.items()
+        ]
+        rows += [f"| `{task}` | `{field}` | `{value}` |" for field, value in given]
+    fits = [
+        f"| `{task}` | {', '.join(f'`{name}`' for name in metrics)} | "
+        f"{', '.join(f'`{name}`' for name in SYSTEMS_OF[task])} |"
+        for task, metrics in METRICS_OF.items()
+    ]
+    return (
+        "## By task\n\nThe tables above have the defaults of classification. Other tasks differ where this one says so:"
+        "\n\n| task | field | default |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n\n"
+        "Metrics and systems that fit a task (where lower is better, a metric can be no `gates.minimum`):"
+        "\n\n| task | metrics | systems |\n| --- | --- | --- |\n" + "\n".join(fits) + "\n"
+    )
 
 
 def _section(title: str, section: type[BaseModel], path: str, *, skip_sections: bool = False) -> Iterator[str]:

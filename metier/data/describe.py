@@ -249,8 +249,8 @@ def _section(guess: Guess | None, text: tuple[str, ...], label: str | None, answ
 
 def _fitting(file: Path | None, first: Table, section: DataSection, task: str) -> tuple[Path, bool] | None:
     """The file, and whether its columns are named as in train; None where it holds something else."""
-    if file is None:
-        return None
+    if file is None or file.is_dir():  # a folder of documents has no columns
+        return None if file is None else (file, True)
     try:
         table = read_table(file)
         if set(table.columns) == set(first.columns):
@@ -296,7 +296,7 @@ def _problems(
     if extracted is None:
         return by_reason([row for table in tables for row in table.broken], several=several)
     other = None
-    if test is not None:
+    if test is not None and not test.is_dir():
         table = read_table(test)
         fits = set(table.columns) == set(tables[0].columns)
         other = _extract([table], section if fits else DataSection(train=""), task)

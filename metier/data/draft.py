@@ -69,6 +69,8 @@ def draft_recipe(description: DataDescription, *, recipe_folder: Path) -> str:
     labelled = description.task == "classification"
     if labelled and (not description.text or description.label is None):
         missing = "text" if not description.text else "label"
+        if not description.columns:
+            raise DataError(Path(description.train).name, "holds no row that could be read", "rows with named columns")
         there = column_list(column.name for column in description.columns)
         found = f"no column looks like the {'text' if missing == 'text' else 'answer'}"
         raise DataError(f"data.{missing}", found, f"one of {there}", f"Write a recipe with data.{missing} set.")

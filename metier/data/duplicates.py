@@ -12,6 +12,7 @@ from metier.data.examples import Example
 from metier.data.records import Choice, Rejected
 from metier.data.splits import answers_of
 from metier.data.table import rows_at
+from metier.data.written import exchanges
 
 Kept = tuple[list[Example], list[Rejected]]
 
@@ -58,18 +59,30 @@ def drop_duplicates(examples: Sequence[Example]) -> Kept:
 def drop_shared(examples: Sequence[Example], other: Sequence[Example], name: str) -> Kept:
     """Reject the examples whose text is also in the split `name`, so that nothing measured was learned.
 
+    A conversation also goes where its earlier turns are what a conversation of that split asks and answers.
+
     Args:
         examples: Train, or validation.
         other: The split that stays as it is.
         name: Its name.
     """
     groups = by_key(other)
-    kept = [example for example in examples if example.key not in groups]
-    rejected = [
-        example.reject(f"also in {name}", f"same text as {name} {_others(example, groups[example.key])}")
-        for example in examples
-        if example.key in groups
-    ]
+    answered: dict[str, list[Example]] = {}
+    for example in other:
+        for said in exchanges(example.record)[-1:]:
+            answered.setdefault(said, []).append(example)
+    kept: list[Example] = []
+    rejected: list[Rejected] = []
+    for example in examples:
+        inside = next((said for said in exchanges(example.record)[:-1] if said in answered), None)
+        if example.key in groups:
+            detail = f"same text as {name} {_others(example, groups[example.key])}"
+        elif inside is not None:
+            detail = f"begins with all that {name} {_others(example, answered[inside])} asks and answers"
+        else:
+            kept.append(example)
+            continue
+        rejected.append(example.reject(f"also in {name}", detail))
     return kept, rejected
 
 

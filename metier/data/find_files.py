@@ -15,6 +15,7 @@ from metier.data.locate import (
     is_legal_notice,
     locate_files,
     role_files,
+    role_folders,
     role_of,
 )
 from metier.data.sources import data_suffix, read_table
@@ -129,11 +130,15 @@ def _tables_in(folder: Path) -> FoundFiles:
 
 
 def _documents_in(folder: Path) -> FoundFiles | None:
-    documents, others = documents_at(folder)
+    inside = role_folders(folder)
+    documents, others = documents_at(inside.get("train", folder))
     about = [file for file in documents if re.match(r"(readme|source|changelog)", file.stem.lower())]
     if len(documents) - len(about) <= _MOSTLY * len(data_files(folder)) or len(documents) == len(about):
         return None
-    return FoundFiles(train=str(folder), files=documents, documents=True, left_out=others)
+    return FoundFiles(
+        train=str(inside.get("train", folder)), files=documents, documents=True, left_out=others,
+        validation=inside.get("validation"), test=inside.get("test"),
+    )  # fmt: skip
 
 
 def _pair_in(folder: Path, stem: str | None = None) -> FoundFiles | None:

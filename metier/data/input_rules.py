@@ -16,7 +16,7 @@ from metier.data.paths import cell_at
 from metier.data.records import Input, spoken
 from metier.data.shapes import SHAPES
 from metier.data.table import missing_column
-from metier.data.turns import RowFault, Turns, before_answer, in_order
+from metier.data.turns import RowFault, Turns, before_answer, in_order, without_answer
 from metier.errors import DataError
 from metier.store.files import read_json, write_json
 from metier.store.values import from_plain
@@ -97,6 +97,8 @@ class InputRules:
 
     records: str | None = None
     """Path of the list inside each row whose items are the records (`gather.take_out_records`)."""
+    lines: bool = False
+    """Whether training read plain text, each line a row: a file to predict without a table's ending is read so too."""
 
     @property
     def converses(self) -> bool:
@@ -126,7 +128,7 @@ class InputRules:
             self._refuse_missing(row, path)
         try:
             turns = self.turns_of(row)
-            messages = before_answer(in_order(turns.messages, self.repair)[0])
+            messages = before_answer(in_order(without_answer(turns.messages), self.repair)[0])
         except RowFault as fault:
             return Unusable(reason=fault.reason, detail=fault.detail)
         return Input(id=id, text=spoken(messages), messages=messages, tools=turns.tools)

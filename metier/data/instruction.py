@@ -6,12 +6,15 @@ themselves.
 
 from __future__ import annotations
 
+import re
+
 from metier.data.card import DataCard
 from metier.recipe.sections import PromptSection
 
 PLAIN_ANSWERS = frozenset(
-    {"answer", "answers", "response", "output", "output_text", "completion", "reply", "target", "gold"}
-)
+    {"answer", "answers", "response", "output", "output_text", "completion", "reply", "target", "gold", "text",
+     "content", "value"}
+)  # fmt: skip
 """Names of answer columns that say nothing about what to write."""
 
 
@@ -22,7 +25,7 @@ def with_instruction(section: PromptSection, card: DataCard) -> PromptSection:
         section: What the recipe says.
         card: Which column is the answer.
     """
-    column = (card.answer_column or "").rpartition(".")[2]
+    column = re.sub(r"\[-?\d+\]", "", card.answer_column or "").rpartition(".")[2]
     if section.instruction is not None or card.shape != "columns" or not column or column.lower() in PLAIN_ANSWERS:
         return section
     words = " ".join(column.replace("_", " ").replace("-", " ").split())

@@ -224,9 +224,10 @@ def _of_columns(section: DataSection, task: str, table: Table) -> Layout:
         raise DataError("data.answer", f"`{answer}` is also the text", "another column", "Name the answer's column.")
     fields = {"answer": answer, **({"system": section.system} if section.system is not None else {})}
     rules = InputRules(
-        text_columns=text, template=template, repairs=WRITTEN, task=task, fields=fields, records=section.records
-    )
-    if table.source.format == "lines":
+        text_columns=text, template=template, repairs=WRITTEN, task=task, fields=fields, records=section.records,
+        lines=table.source.format == "lines",
+    )  # fmt: skip
+    if rules.lines:
         found = []  # there is nothing to choose between
     said = {"text": column_list(text).replace(", ", " and "), "answer": f"`{answer}`"}
     return Layout(

@@ -65,11 +65,17 @@ def locate_files(section: DataSection, *, task: str = "classification") -> Locat
             located[role] = _files(given, role)
         elif folder is not None:
             found = _role_file(folder, role, like=located["train"][0])
+            if found is None and (inside := role_folders(folder).get(role)) is not None:
+                found = _file_in(inside, role)
             # The only file of a folder is for training, whatever it is called.
             if found is not None and found not in located["train"]:
                 located[role] = (found,)
     if folder is not None:
-        used = ", ".join(f"{path.name} for {role}" for role, paths in located.items() for path in paths)
+        used = ", ".join(
+            f"{path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name} for {role}"
+            for role, paths in located.items()
+            for path in paths
+        )
         notices.append(f"{folder.name}: used {used}")
     _refuse_shared(located)
     return Located(
@@ -123,11 +129,17 @@ def locate_documents(section: DataSection) -> Located | None:
     """
     located: dict[str, tuple[Path, ...]] = {}
     notices: list[str] = []
+    inside = role_folders(expanded(section.train))
+    if inside:
+        taken = {role: path for role, path in inside.items() if role == "train" or getattr(section, role) is None}
+        used = ", ".join(f"{path.name} for {role}" for role, path in taken.items())
+        notices.append(f"{Path(section.train).name}: used {used}")
     for role in ("train", "validation", "test"):
         given = getattr(section, role)
-        if given is None:
+        if given is None and role not in inside:
             continue
-        path = expanded(given)
+        path = inside[role] if role in inside and (given is None or role == "train") else expanded(given)
+        given = given or str(path)
         found, others = documents_at(path)
         if section.format == "text" and path.is_file():  # said by hand, whatever its name ends with
             found, others = (path,), ()
@@ -146,6 +158,21 @@ def locate_documents(section: DataSection) -> Located | None:
         notices=tuple(notices),
         documents=True,
     )
+
+
+def role_folders(path: Path) -> dict[str, Path]:
+    """The folders of a folder that are called after the splits, by split.
+
+    None where none is for training, or where a file beside them is.
+
+    Args:
+        path: Any path.
+    """
+    if not path.is_dir() or any(role_of(file) == "train" for file in data_files(path)):
+        return {}
+    folders = {each.name.lower(): each for each in sorted(path.iterdir()) if each.is_dir()}
+    named = {role: [folders[name] for name in names if name in folders] for role, names in ROLE_NAMES.items()}
+    return {role: found[0] for role, found in named.items() if found} if named["train"] else {}
 
 
 def documents_at(path: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
@@ -204,7 +231,7 @@ def _files(text: str, role: str) -> tuple[Path, ...]:
     if path.is_file():
         return (path,)
     if path.is_dir():
-        return (_file_in(path, role),)
+        return (_file_in(role_folders(path).get(role, path), role),)
     if _is_pattern(path):
         return _matches(path, role)
     raise DataError(f"data.{role}", f"`{text}` does not exist", f"a file ({_KINDS}), a folder or a glob", _near(path))
@@ -276,9 +303,8 @@ def _role_file(folder: Path, role: str, *, like: Path | None = None) -> Path | N
     found = role_files(folder, role, like=like)
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
-        raise DataError(
-            f"data.{role}", f"the folder {folder} has several {role} files ({names})", "one", f"Set data.{role}."
-        )
+        found_here = f"the folder {folder} has several {role} files ({names})"
+        raise DataError(f"data.{role}", found_here, "one", f"Set data.{role} to one of them, or to a pattern for all.")
     return found[0] if found else None
 
 

@@ -96,8 +96,8 @@ def explode(table: Table, path: str) -> Table:
     without: list[Rejected] = []
     for row, number in zip(table.rows, table.row_numbers, strict=True):
         items = value_at(row, path)
-        if not isinstance(items, list):
-            said = "holds no list at data.records"
+        if not isinstance(items, list) or not items:
+            said = "holds no list at data.records" if not isinstance(items, list) else "its list of records is empty"
             without.append(
                 Rejected(source=table.source.name, row=number, reason="no records", detail=said, content=raw_row(row))
             )

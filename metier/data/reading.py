@@ -60,7 +60,10 @@ def _labelled(section: DataSection, tables: Tables) -> Reading:
         fix = "Remove it, and name them as data.text and data.label."
         raise DataError("data.shape", f"is {section.shape}, but task classification reads columns", wanted, fix)
     columns = choose_columns(section, [table for part in tables.values() for table in part])
-    rules = InputRules(text_columns=columns.text, template=columns.template, records=section.records)
+    rules = InputRules(
+        text_columns=columns.text, template=columns.template, records=section.records,
+        lines=tables["train"][0].source.format == "lines",
+    )  # fmt: skip
     extracted = {
         role: extract_examples(part, columns=columns, rules=rules, section=section) for role, part in tables.items()
     }

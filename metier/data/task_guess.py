@@ -101,8 +101,10 @@ def _talk(table: Table, stats: Mapping[str, ColumnStats]) -> Guess | None:
     labels = handful(answers)
     if labels is not None and not several:
         note = _labels_note(labels, len(answers), "generation")
+        # Counted from the start where all are of one length: what is asked later comes without an answer.
+        asked = len(talks[0]) - 2 if len(talks[0]) > 1 and len(set(map(len, talks))) == 1 else -2
         return Guess(
-            task="classification", text=(f"{column}[-2].{said}",), answer=f"{column}[-1].{said}", notes=(note,)
+            task="classification", text=(f"{column}[{asked}].{said}",), answer=f"{column}[-1].{said}", notes=(note,)
         )
     note = (
         f"{counted(several, 'conversation')} of {len(talks):,} {'has' if several == 1 else 'have'} several questions."

@@ -10,7 +10,10 @@ from metier.data.table import Content, ReadOptions
 DOCUMENTS = (".md", ".markdown", ".txt", ".rst", ".text")
 """Endings of files that are read as documents."""
 FRONT_MATTER = "front matter set aside"
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?:.*\n)*?(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
+# It begins with a key: text between two rulers stays.
+_FRONT_MATTER = re.compile(
+    r"\A---[ \t]*\n(?=(?:[ \t]*(?:#.*)?\n)*[\w\"'-][^\n:]*:)(?:.*\n)*?(?:---|\.\.\.)[ \t]*(?:\n|\Z)"
+)
 
 
 def read_lines(data: bytes, options: ReadOptions) -> Content:

@@ -131,6 +131,12 @@ def up_to_answer(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     return messages[: learned[-1] + 1]
 
 
+def without_answer(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The turns as they were read, without the assistant's at the end: a place kept for an answer may be empty."""
+    others = [place for place, message in enumerate(messages) if message.role != "assistant"]
+    return messages[: others[-1] + 1] if others else messages
+
+
 def before_answer(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """The turns that ask: without the assistant's, where it has the last word.
 

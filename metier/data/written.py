@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import Any
 
 from metier.data.examples import Changed, Example, Extraction, cell_or_none, group_of
 from metier.data.input_rules import InputRules, normalised
-from metier.data.records import Conversation, Passage, Preference, Record, Rejected, spoken
+from metier.data.records import Conversation, Passage, Preference, Record, Rejected, answer_text, spoken
 from metier.data.table import RawRow, Table, raw_row
 from metier.data.turns import RowFault, before_answer, in_order, up_to_answer
 from metier.recipe.sections import DataSection
@@ -66,6 +67,21 @@ def record_key(record: Record) -> str:
     system = "\0".join(message.content for message in messages if message.role == "system")
     same = normalised(record.text) + (f"\0{normalised(system)}" if system else "")
     return text_sha256(same)[:16]
+
+
+def exchanges(record: Record) -> list[str]:
+    """Hashes of a conversation from its start to each turn of the assistant, that turn included; none of others.
+
+    Two conversations that share one were the same up to there.
+    """
+    if not isinstance(record, Conversation):
+        return []
+    so_far, found = hashlib.sha256(), []
+    for message in record.messages:
+        so_far.update(f"{message.role}\0{normalised(answer_text(message))}\0".encode("utf-8", "surrogatepass"))
+        if message.role == "assistant":
+            found.append(so_far.hexdigest()[:16])
+    return found
 
 
 def count_turns(records: Sequence[Record]) -> dict[str, int]:

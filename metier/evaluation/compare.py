@@ -26,7 +26,7 @@ import numpy.typing as npt
 from metier.errors import ArgumentError, DataError
 from metier.evaluation.bootstrap import Interval, resample
 from metier.evaluation.gates import judge_gates
-from metier.evaluation.measures import MEASURES, Measures, is_bounded
+from metier.evaluation.measures import MEASURES, Measures, is_bounded, passes
 from metier.evaluation.metrics import bootstrap_name, group_places, unknown
 from metier.evaluation.results import Comparison, Difference, Estimate, Evaluation, Item
 from metier.evaluation.sentences import comparison_sentence
@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 
 IMPROVED, REGRESSED, NOT_WORSE = "improved", "regressed", "not worse"
 NO_EVIDENCE, UNDERPOWERED = "no evidence", "underpowered"
+NO_DIFFERENCE = 1e-12
+"""A difference below this is rounding."""
+Passed = npt.NDArray[np.bool_]
+"""What two systems got right, item by item, shape (2, items)."""
 
 
 def compare(
@@ -112,8 +116,8 @@ class _Pair:
     baseline: Evaluation
     theirs: list[Item]
     """The baseline's items in the candidate's order."""
-    right: npt.NDArray[np.bool_]
-    """(2, items): what each got right."""
+    right: Passed
+    """What each got right."""
     grouped: bool
     resamples: int
     seed: int
@@ -132,13 +136,24 @@ class _Pair:
     def measures(self) -> Measures:
         return MEASURES[self.candidate.task]
 
+    def passed(self, metric: str) -> Passed | None:
+        """What each passed by `metric`; None where items vary together, or do not simply pass or fail by it."""
+        if self.grouped:
+            return None
+        if metric == self.measures.right:
+            return self.right
+        sides = (self.candidate.items, self.theirs)
+        if not passes(metric) or any(metric not in item.counts for side in sides for item in side):
+            return None
+        return np.array([[item.counts[metric][0] > 0 for item in side] for side in sides], dtype=np.bool_)
+
     @property
     def gained(self) -> int:
-        return int(np.count_nonzero(self.right[0] & ~self.right[1]))
+        return _one_sided(self.right)[0]
 
     @property
     def lost(self) -> int:
-        return int(np.count_nonzero(self.right[1] & ~self.right[0]))
+        return _one_sided(self.right)[1]
 
 
 def _matched(candidate: Evaluation, baseline: Evaluation) -> list[Item]:
@@ -167,8 +182,8 @@ def _difference(pair: _Pair, metric: str, section: EvaluationSection) -> Differe
     """Candidate minus baseline on one metric, with interval, p-value, power and verdict."""
     n = len(pair.candidate.items)
     value, other = _value(pair.candidate, metric), _value(pair.baseline, metric)
-    closed = metric == pair.measures.right and not pair.grouped
-    estimate, p_value = _accuracy_difference(pair, n) if closed else _bootstrap_difference(pair, metric)
+    passed = pair.passed(metric)
+    estimate, p_value = _bootstrap_difference(pair, metric) if passed is None else _pass_difference(passed)
     return Difference(
         baseline=pair.baseline.system,
         metric=metric,
@@ -190,17 +205,22 @@ def _value(evaluation: Evaluation, metric: str) -> Estimate:
     return evaluation.metrics.get(metric) or unknown(evaluation.n, f"{metric} is no metric of {evaluation.task}")
 
 
-def _accuracy_difference(pair: _Pair, n: int) -> tuple[Estimate, float | None]:
-    """Newcombe's paired interval, and mid-p McNemar, of independent items."""
-    low, high = _newcombe(pair, n)
-    value = (pair.gained - pair.lost) / n
-    estimate = Estimate(value=value, low=low, high=high, n=n, method="newcombe paired")
-    return estimate, mcnemar_mid_p(pair.gained, pair.lost)
+def _pass_difference(passed: Passed) -> tuple[Estimate, float | None]:
+    """Newcombe's paired interval, and mid-p McNemar, of independent items that pass or fail."""
+    (gained, lost), n = _one_sided(passed), passed.shape[1]
+    low, high = _newcombe(passed)
+    estimate = Estimate(value=(gained - lost) / n, low=low, high=high, n=n, method="newcombe paired")
+    return estimate, mcnemar_mid_p(gained, lost)
 
 
-def _newcombe(pair: _Pair, n: int) -> tuple[float, float]:
-    both = int(np.count_nonzero(pair.right[0] & pair.right[1]))
-    return newcombe_interval(both, pair.gained, pair.lost, n - both - pair.gained - pair.lost)
+def _newcombe(passed: Passed) -> tuple[float, float]:
+    (gained, lost), both = _one_sided(passed), int(np.count_nonzero(passed.all(axis=0)))
+    return newcombe_interval(both, gained, lost, passed.shape[1] - both - gained - lost)
+
+
+def _one_sided(passed: Passed) -> tuple[int, int]:
+    """Items that the first alone passed, and those that the second alone passed."""
+    return int(np.count_nonzero(passed[0] & ~passed[1])), int(np.count_nonzero(passed[1] & ~passed[0]))
 
 
 def _bootstrap_difference(pair: _Pair, metric: str) -> tuple[Estimate, float | None]:
@@ -239,13 +259,15 @@ def _bounds(pair: _Pair, metric: str, estimate: Estimate) -> tuple[float, float]
     """The interval that the verdict reads; None where nothing is known.
 
     Two systems without one different answer leave the bootstrap nothing to vary, yet n items without a
-    difference do say something: then the closed-form interval of right and wrong stands in.
+    difference do say something: then the closed-form interval of right and wrong stands in. A difference
+    that is not 0 must not be judged by an interval around 0.
     """
     if estimate.low is not None and estimate.high is not None:
         return estimate.low, estimate.high
-    judged = pair.measures.right is not None and is_bounded(metric) and estimate.value is not None
-    if judged and pair.gained == pair.lost == 0 and not pair.grouped:
-        return _newcombe(pair, len(pair.theirs))
+    judged = pair.measures.right is not None and is_bounded(metric)
+    same = estimate.value is not None and abs(estimate.value) < NO_DIFFERENCE
+    if judged and same and pair.gained == pair.lost == 0 and not pair.grouped:
+        return _newcombe(pair.right)
     return None
 
 
@@ -269,8 +291,8 @@ def _smallest_detectable(pair: _Pair, metric: str, n: int) -> float | None:
     Of labels it is always stated in accuracy, of other answers in the metric itself.
     """
     stated = pair.measures.power or metric
-    if stated == pair.measures.right and not pair.grouped:
-        return smallest_detectable(n, (pair.gained + pair.lost) / n)
+    if (passed := pair.passed(stated)) is not None:
+        return smallest_detectable(n, sum(_one_sided(passed)) / n)
     error = _standard_error(_bootstrap_difference(pair, stated)[0])
     return None if error is None else error * (normal_quantile(0.975) + normal_quantile(POWER))
 
@@ -286,8 +308,8 @@ def _items_needed(estimate: Estimate, metric: str, pair: _Pair, gain: float) -> 
     """Items in all with which a true difference of `gain` would be found with 80 % power."""
     if gain <= 0:
         return None
-    if metric == pair.measures.right and not pair.grouped:
-        return items_needed(gain, (pair.gained + pair.lost) / estimate.n)
+    if (passed := pair.passed(metric)) is not None:
+        return items_needed(gain, sum(_one_sided(passed)) / estimate.n)
     error = _standard_error(estimate)
     if error is None:
         return None

@@ -78,6 +78,11 @@ def is_bounded(metric: str) -> bool:
     return metric not in TEXT_METRICS or TEXT_METRICS[metric].bounded
 
 
+def passes(metric: str) -> bool:
+    """Whether every item passes or fails by a metric of written answers, so that closed forms hold."""
+    return metric in TEXT_METRICS and TEXT_METRICS[metric].passes
+
+
 def _blank(record: Record, answer: Answer) -> Item:
     return Item(
         id=record.id,

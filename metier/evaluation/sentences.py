@@ -121,7 +121,7 @@ def _underpowered(comparison: Comparison, row: Difference) -> str:
 
 
 def _unbeaten_free(comparison: Comparison) -> str:
-    """A baseline without training that scores as high or higher is worth a sentence of its own."""
+    """A baseline without training that is as good or better is worth a sentence of its own."""
     if comparison.verdict != "underpowered":
         return ""
     free = [
@@ -129,7 +129,8 @@ def _unbeaten_free(comparison: Comparison) -> str:
         for row in comparison.differences
         if row.baseline in UNTRAINED and row.difference.value is not None and row.difference.value <= 0
     ]
-    return f"Until then use {free[0]}: it scores as high without training." if free else ""
+    good = "high" if sign(comparison.primary_metric) > 0 else "low"
+    return f"Until then use {free[0]}: it scores as {good} without training." if free else ""
 
 
 def _rounded(count: int) -> str:

@@ -6,6 +6,7 @@ wrote, so that choosing on validation, a second candidate and a second run do no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -23,7 +24,7 @@ from metier.errors import DataError
 from metier.evaluation.answer_store import AnswerStore, StoredAnswer
 from metier.evaluation.evaluate import RecordSet, evaluate_system
 from metier.evaluation.measures import score_of
-from metier.evaluation.results import Answer
+from metier.evaluation.results import Answer, Evaluation
 from metier.evaluation.systems import AnswerOptions, Material
 from metier.events import Event, Observer, Progress, tell
 from metier.model.chat_encode import ChatEncoder
@@ -33,7 +34,9 @@ from metier.model.encode import EncodedPrompt
 SLICE = 64
 """Inputs that are answered, and stored, together: what a kill can lose."""
 SHOT_TOKENS = 256
-"""Few-shot examples are drawn among those of at most this many tokens, where there are enough."""
+"""Few-shot examples are drawn among those of at most this many tokens, or of the median length where that is more."""
+NEXT_RECORD = "\n\n"
+"""What stands between records where a model has no chat template (`chat_template.PlainTurns`)."""
 TURN_TOKENS = 16
 """Room for what a chat template puts around an example's two turns."""
 
@@ -188,8 +191,9 @@ def build_few_shot(material: Material) -> Writer:
         )  # fmt: skip
         about = f"k={len(shots)}, draw={draw}"
         only_one = len(section.few_shot.k) * section.few_shot.seeds == 1
-        score = 0.0 if only_one else _score(writer, records, material)
-        tried[about] = None if only_one else score
+        judged = None if only_one else _judge(writer, records, material)
+        tried[about] = None if judged is None else judged.metrics[section.primary_metric].value
+        score = -math.inf if judged is None else score_of(judged, section.primary_metric)
         if best is None or score > best[0]:
             best = (score, writer)
     assert best is not None
@@ -201,31 +205,34 @@ def build_few_shot(material: Material) -> Writer:
 def draw_examples(
     material: Material, encoder: ChatEncoder, k: int, draw: int, *, room: int
 ) -> tuple[tuple[str, str], ...]:
-    """`k` training examples as question and answer, short ones first in a seeded order, within `room` tokens."""
+    """`k` training examples as question and answer, in a seeded order, within `room` tokens.
+
+    Only the longer half is left out, and that only where examples are long at all: what is shown must be like
+    what is asked for.
+    """
     rng = np.random.default_rng(derive_seed(material.seed, "few_shot", k, draw))
     order = [material.train[int(number)] for number in rng.permutation(len(material.train))]
     order = [record for record in order if record.text and record.gold]
     lengths = {record.id: encoder.count(record.text) + encoder.count(record.gold) for record in order}
-    short = [record for record in order if lengths[record.id] <= SHOT_TOKENS]
-    pool = short if len(short) >= k else sorted(order, key=lambda record: lengths[record.id])
+    usual = max(SHOT_TOKENS, int(np.median(list(lengths.values()))) if lengths else 0)
+    pool = [record for record in order if lengths[record.id] <= usual]
     chosen: list[tuple[str, str]] = []
-    for record in pool[:k]:
-        room -= lengths[record.id] + TURN_TOKENS
-        if room < 0 and chosen:
-            break
-        chosen.append((record.text, record.gold))
+    for record in pool:
+        needed = lengths[record.id] + TURN_TOKENS
+        if len(chosen) < k and needed <= room:
+            room -= needed
+            chosen.append((record.text, record.gold))
     return tuple(chosen)
 
 
-def _score(writer: Writer, records: Sequence[Record], material: Material) -> float:
-    """The primary metric of a system on some validation records, higher better."""
-    metric = material.section.primary_metric
-    evaluation = evaluate_system(
+def _judge(writer: Writer, records: Sequence[Record], material: Material) -> Evaluation:
+    """A system on some validation records."""
+    return evaluate_system(
         replace(writer, name=f"{writer.name} (choosing)"),
         RecordSet(name="selection", records=records, task=material.task),
-        section=material.section, seed=material.seed, observers=material.observers, losses=metric == "loss",
+        section=material.section, seed=material.seed, observers=material.observers,
+        losses=material.section.primary_metric == "loss",
     )  # fmt: skip
-    return score_of(evaluation, metric)
 
 
 def _writer(
@@ -242,9 +249,18 @@ def _writer(
     tokens = sum(ground.encoder.count(text) + ground.encoder.count(said) + TURN_TOKENS for text, said in prompt.shots)
     length = min(ground.encoder.max_length + tokens, ground.context)
     encoder = ChatEncoder(replace(ground.encoder.encoder, max_length=length))
-    settings = {"model": ground.name, "prompt_hash": prompt.hash, "max_new_tokens": ground.decoding.max_new_tokens}
+    settings: dict[str, Any] = {
+        "model": ground.name,
+        "prompt_hash": prompt.hash,
+        "max_new_tokens": ground.decoding.max_new_tokens,
+    }
+    decoding = ground.decoding
+    if not encoder.encoder.is_chat and not any(NEXT_RECORD in record.gold for record in material.train):
+        # Never taught to stop, it would go on with a question of its own, and be marked down for that.
+        decoding = replace(decoding, stop_texts=(*decoding.stop_texts, NEXT_RECORD))
+        settings["stop"] = list(decoding.stop_texts)
     return Writer(
-        name=name, kind=kind, runner=ground.runner, encoder=encoder, prompt=prompt, decoding=ground.decoding,
+        name=name, kind=kind, runner=ground.runner, encoder=encoder, prompt=prompt, decoding=decoding,
         parameters=ground.parameters, bytes=ground.bytes, trained_on=trained_on, settings={**settings, **more},
         budget=ground.budget, observers=material.observers, store=ground.store,
     )  # fmt: skip

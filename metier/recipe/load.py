@@ -90,7 +90,7 @@ def _build(document: Document, overrides: Sequence[str], *, base: Path, where: s
         kind = "a list" if isinstance(document.value, list) else "a single value"
         raise RecipeError(where, f"holds {kind}", "sections such as `data:` and `model:`")
     document = override(document, overrides)
-    values = _with_system(_absolute(fit(document.value, document.written), base), base)
+    values = _with_systems(_absolute(fit(document.value, document.written), base), base)
     recipe, faults = validate(values)
     faults += candidate_faults(values.get("candidates"))
     # What is wrong by itself is left out, so that the rest is checked too and everything is reported at once.
@@ -146,12 +146,24 @@ def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
     return values
 
 
-def _with_system(values: dict[str, Any], base: Path) -> dict[str, Any]:
+def _with_systems(values: dict[str, Any], base: Path) -> dict[str, Any]:
+    """System prompts read from their files, the recipe's and those of its candidates."""
+    values, candidates = _with_system(values, base), values.get("candidates")
+    if not isinstance(candidates, Mapping):
+        return values
+    read = {
+        name: _with_system(dict(each), base, f"candidates.{name}.") if isinstance(each, Mapping) else each
+        for name, each in candidates.items()
+    }
+    return {**values, "candidates": read}
+
+
+def _with_system(values: dict[str, Any], base: Path, where: str = "") -> dict[str, Any]:
     """`prompt.system_file` read into `prompt.system`: the resolved recipe holds what the model is told."""
     prompt = values.get("prompt")
     if not isinstance(prompt, Mapping) or not isinstance(prompt.get("system_file"), str):
         return values
-    where, file = "prompt.system_file", prompt["system_file"]
+    where, file = f"{where}prompt.system_file", prompt["system_file"]
     if prompt.get("system") is not None:
         raise RecipeError(where, "stands beside `prompt.system`", "one of the two", "Remove one of them.")
     text = _read(base / expand(file), wanted="a text file", where=where).strip()

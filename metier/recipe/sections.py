@@ -49,7 +49,7 @@ class PromptSection(Section):
     """How a record is put before a language model. Encoders see the text alone."""
 
     instruction: str | None = None
-    """What the model is asked to do. None: a sentence made from the task and the label column."""
+    """What the model is asked to do. None: a sentence made from the name of the column of the label or answer."""
     list_labels: bool | None = None
     """Whether the prompt names the labels. None: chosen on validation for base systems, off for training."""
     label_texts: dict[str, str] = Field(default_factory=dict)
@@ -187,7 +187,8 @@ class TrainingSection(Section):
     eval_steps: Count | None = None
     """Validate every so many optimiser steps. None: once per epoch."""
     validation_examples: Count = 200
-    """Validation records used during training (drawn by hash). The full split chooses between candidates."""
+    """Validation records used during training (drawn by hash). Between candidates the full split chooses; where answers
+    are written, `evaluation.selection_examples` of it."""
     early_stopping_patience: Count | None = 2
     """Stop after this many validations without improvement. None: never."""
     save_steps: Count | None = None
@@ -246,7 +247,7 @@ class EvaluationSection(Section):
     scoring_rules: list[ScoringRule] = ["sum", "mean_per_byte", "sum_minus_mean"]
     """How a label's score is made from its tokens' log-probabilities; chosen on validation."""
     selection_examples: Count = 100
-    """Validation records on which the base systems choose rule, prompt and shots."""
+    """Validation records on which base systems choose rule, prompt, shots; candidates that write are judged on them."""
     few_shot: FewShotSection = FewShotSection()
     """The few-shot baseline."""
     train_examples: Count = 100

@@ -16,6 +16,7 @@ _CLASSIFICATION_ONLY = {
     "data": ("label", "label_names", "ignore_labels", "examples_per_label", "labels"),
     "prompt": ("list_labels", "label_texts"),
     "training": ("class_weights",),
+    "evaluation": ("scoring_rules", "probe_model"),
 }
 _WRITING_ONLY = {
     "data": ("answer", "system"),
@@ -27,9 +28,10 @@ _ASKED = ("instruction",)
 
 def shared_rules(recipe: Recipe) -> Iterator[Fault]:
     """Fields of `data` that the task does not read."""
-    yield from _unread(recipe, ("data",))
-    if recipe.data.system is not None and recipe.data.shape not in ("auto", "columns", "alpaca", "sharegpt"):
-        yield Fault(("data", "system"), f"has no effect with `shape: {recipe.data.shape}`", "", "Remove it.")
+    yield from _unread(recipe, ("data", "evaluation"))
+    if recipe.task == "text":
+        yield from _no_effect(recipe, "data", ("too_long",))
+        yield from _no_effect(recipe, "evaluation", ("few_shot",))
     for role in ("validation", "test"):
         if getattr(recipe.data, f"{role}_answers") is not None and getattr(recipe.data, role) is None:
             yield Fault(("data", f"{role}_answers"), f"is given without `data.{role}`", "both files or none")

@@ -17,7 +17,7 @@ WRITING: Mapping[str, Mapping[str, Any]] = {
         "systems": ["copy_input", "nearest_answer", "zero_shot", "few_shot"],
         "selection_examples": 32,
         "train_examples": 32,
-        "few_shot": {"k": [2]},
+        "few_shot": {"k": [2, 4]},
     },
 }
 TASK_DEFAULTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
@@ -74,5 +74,15 @@ def with_task_defaults(values: Any) -> Any:
     for section, defaults in (TASK_DEFAULTS.get(task) or {}).items() if isinstance(task, str) else ():
         given = values.get(section)
         if given is None or isinstance(given, Mapping):
-            filled[section] = {**defaults, **(given or {})}
+            filled[section] = _filled(defaults, given or {})
     return filled
+
+
+def _filled(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """`given` over `defaults`, group by group: a field of `few_shot` leaves the others as the task has them."""
+    inside = {
+        name: _filled(default, given[name])
+        for name, default in defaults.items()
+        if isinstance(default, Mapping) and isinstance(given.get(name), Mapping)
+    }
+    return {**defaults, **given, **inside}

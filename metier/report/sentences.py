@@ -47,15 +47,17 @@ def promotion_sentence(summary: RunSummary) -> str:
     middle = f"Its {words} on validation is {formats.score(own)} (n = {chosen.validation.n:,})"
     if not rivals:
         return f"Promoted: {chosen.name}. {middle}; no other candidate has one."
-    best = max(rivals, key=lambda name: rivals[name])
-    if own > rivals[best]:
-        return f"Promoted: {chosen.name}. {middle}, the highest; next is {best} with {formats.score(rivals[best])}."
+    lower = formats.lower_is_better(metric)
+    better, most, behind = (-1, "lowest", "above") if lower else (1, "highest", "below")
+    best = max(rivals, key=lambda name: better * rivals[name])
+    if better * own > better * rivals[best]:
+        return f"Promoted: {chosen.name}. {middle}, the {most}; next is {best} with {formats.score(rivals[best])}."
     if own == rivals[best]:
         size = {attempt.name: attempt.model.bytes for attempt in summary.attempts}
         smaller = ", and it is the smaller model" if size[chosen.name] < size[best] else ""
         return f"Promoted: {chosen.name}. {middle}, the same as that of {best}{smaller}."
     reason = f"; {summary.promotion}" if summary.promotion else ""
-    return f"Promoted: {chosen.name}. {middle}, below that of {best} with {formats.score(rivals[best])}{reason}."
+    return f"Promoted: {chosen.name}. {middle}, {behind} that of {best} with {formats.score(rivals[best])}{reason}."
 
 
 def _validation_value(attempt: AttemptSummary, metric: str) -> float | None:

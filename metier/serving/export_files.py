@@ -311,10 +311,21 @@ def _modelfile(wanted: Wanted, name: str, translation: Translation | None) -> st
     elif instruction_of(saved):
         comments.append("The template puts the instruction of the training before the first text of the user.")
     system = saved.prompt.system if isinstance(saved.prompt, ChatPrompt) else None
-    return modelfile(
-        name, translation, stops=stops, length=saved.max_length, tokens=longest_answer(saved) or 128, system=system,
-        comments=comments,
-    )  # fmt: skip
+    return modelfile(name, translation, stops=stops, parameters=_parameters(saved), system=system, comments=comments)
+
+
+def _parameters(saved: Saved) -> dict[str, float]:
+    """How Ollama writes as the run did: each is said, for its own defaults are others (it penalises repetition)."""
+    settings = saved.generation or {}
+    found: dict[str, float] = {
+        "num_ctx": saved.max_length,
+        "num_predict": longest_answer(saved) or 128,
+        "temperature": settings.get("temperature", 0.0),
+        "repeat_penalty": settings.get("repetition_penalty", 1.0),
+    }
+    if found["temperature"] > 0:
+        found |= {"top_p": settings.get("top_p", 1.0), "top_k": settings.get("top_k") or 0}
+    return found
 
 
 def refuse_form(form: str, about: Mapping[str, Any]) -> None:

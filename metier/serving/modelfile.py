@@ -84,8 +84,8 @@ def _proven(render: Render, template: str, begin: str, lead: str, *, system: boo
 
 
 def modelfile(
-    gguf: str, translation: Translation | None, *, stops: Sequence[str], length: int, tokens: int, system: str | None,
-    comments: Sequence[str],
+    gguf: str, translation: Translation | None, *, stops: Sequence[str], parameters: Mapping[str, float],
+    system: str | None, comments: Sequence[str],
 ) -> str:  # fmt: skip
     """The text of a Modelfile.
 
@@ -93,19 +93,30 @@ def modelfile(
         gguf: Name of the file beside it.
         translation: The chat template; None writes none.
         stops: Texts that end an answer.
-        length: Tokens of prompt and answer.
-        tokens: Longest answer.
+        parameters: Ollama's names and values of lengths and of how answers are written.
         system: System prompt of the training; None: none.
         comments: Lines for a person at the top.
     """
+    quoted = [stop for stop in stops if stop.strip() and '"' not in stop]
+    comments = [*comments, *_left_out(len(stops) - len(quoted), system)]
     lines = [f"# {line}" for line in comments] + [f"FROM ./{gguf}"]
     if translation is not None:
         lines.append(f'TEMPLATE """{translation.template}"""')
     if system and '"""' not in system:
         lines.append(f'SYSTEM """{system}"""')
-    lines += [f"PARAMETER num_ctx {length}", f"PARAMETER num_predict {tokens}", "PARAMETER temperature 0"]
-    lines += [f'PARAMETER stop "{stop}"' for stop in stops if stop.strip() and '"' not in stop]
+    lines += [f"PARAMETER {name} {value}" for name, value in parameters.items()]
+    lines += [f'PARAMETER stop "{stop}"' for stop in quoted]
     return "\n".join(lines) + "\n"
+
+
+def _left_out(stops: int, system: str | None) -> list[str]:
+    """What a Modelfile cannot hold, for a person."""
+    said = []
+    if stops:
+        said.append(f"LEFT OUT: {stops} of the texts that end an answer; a Modelfile cannot quote them.")
+    if system and '"""' in system:
+        said.append("LEFT OUT: the system prompt; a Modelfile cannot quote it. See README.md.")
+    return said
 
 
 def _instructed(chat: Chat, lead: str) -> Chat:

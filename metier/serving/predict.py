@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -10,8 +11,9 @@ from pathlib import Path
 from metier.data.gather import take_out_records
 from metier.data.input_rules import InputRules, Unusable
 from metier.data.layout import rules_for_file
+from metier.data.paths import reaches
 from metier.data.records import Input
-from metier.data.sources import read_table
+from metier.data.sources import data_suffix, read_table
 from metier.data.table import Table, missing_column
 from metier.errors import ArgumentError, DataError, InterruptedRun
 from metier.evaluation.results import Answer
@@ -64,7 +66,7 @@ def predict_file(
     """
     refuse_output(output)
     rules = with_text_column(specialist.rules, text_column, specialist.folder)
-    table = take_out_records(read_table(source), rules.records, rules.task)
+    table = _read(source, rules)
     notices: tuple[str, ...] = ()
     if rules.converses:
         rules, notices = rules_for_file(rules, table)
@@ -85,6 +87,14 @@ def predict_file(
     _write(output, table, answered, added)
     journal.close()
     return _summary(output, answered, continued, added)
+
+
+def _read(source: Path, rules: InputRules) -> Table:
+    """The file as a table with a row for each record; its records may also stand in rows of their own."""
+    lines = rules.lines and not data_suffix(source)
+    table = read_table(source, format="lines" if lines else "auto")
+    nested = rules.records is None or reaches(table, rules.records)
+    return take_out_records(table, rules.records, rules.task) if nested else table
 
 
 def _asked(table: Table, rules: InputRules) -> list[Input | AnsweredRow]:
@@ -159,13 +169,14 @@ def _answer_all(
 
 
 def _in_place(table: Table, answered: Sequence[AnsweredRow]) -> list[tuple[Row, AnsweredRow]]:
-    """All rows with what is said about them, in the order of the file; a broken one has no cells."""
+    """All rows with what is said about them, in the order of the file; one that could not be read has no cells."""
     rows: list[tuple[int, Row, AnsweredRow]] = [
         (number, row, about) for number, row, about in zip(table.row_numbers, table.rows, answered, strict=True)
     ]
     for broken in table.broken:
-        reason = f"{BROKEN}: {broken.detail}" if broken.detail else BROKEN
-        rows.append((broken.row, {}, AnsweredRow(answer=None, probability=None, reason=reason)))
+        reason = f"{broken.reason}: {broken.detail}" if broken.detail else broken.reason
+        cells: Row = {} if broken.reason == BROKEN else json.loads(broken.content)
+        rows.append((broken.row, cells, AnsweredRow(answer=None, probability=None, reason=reason)))
     rows.sort(key=lambda each: each[0])
     return [(row, about) for _, row, about in rows]
 

@@ -151,7 +151,8 @@ def with_text_column(rules: InputRules | None, column: str | None, folder: Path)
     """
     if column is not None:
         rules = rules or InputRules(text_columns=())
-        return replace(rules, text_columns=(column,), template=None, shape="columns", fields={})
+        own_system = {name: path for name, path in rules.fields.items() if name == "system"}
+        return replace(rules, text_columns=(column,), template=None, shape="columns", fields=own_system)
     if rules is None:
         fix = "Name it with --text-column, or give the run's folder."
         raise DataError(str(folder), "does not say which column holds the text", "", fix)

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from metier.data.table import NestedText
 from metier.errors import ArgumentError
 from metier.store.files import write_bytes
 
@@ -55,8 +56,13 @@ def _tsv(columns: Sequence[str], rows: Sequence[Row], _delimiter: str) -> bytes:
 
 
 def _jsonl(columns: Sequence[str], rows: Sequence[Row], _delimiter: str) -> bytes:
-    lines = (json.dumps({column: row.get(column) for column in columns}, ensure_ascii=False) for row in rows)
+    lines = (json.dumps({column: _value(row.get(column)) for column in columns}, ensure_ascii=False) for row in rows)
     return "".join(f"{line}\n" for line in lines).encode("utf-8")
+
+
+def _value(cell: Cell) -> object:
+    """What a cell holds; a list or an object comes out as it came in."""
+    return json.loads(cell) if isinstance(cell, NestedText) else cell
 
 
 def _parquet(columns: Sequence[str], rows: Sequence[Row], _delimiter: str) -> bytes:

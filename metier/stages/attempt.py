@@ -91,7 +91,7 @@ def _judge(bench: Bench, learned: Learned) -> Evaluation:
     shop, rule = bench.shop, learned.rule
     system = tuned_system(
         bench.model,
-        HowAsked(bench.encoder, bench.prompt, rule, learned.generation),
+        HowAsked(bench.encoder, bench.prompt, rule, learned.generation, shop.recipe.seed),
         trained_on=f"{learned.history.examples} examples",
         # Only label trees are stored beforehand; what is written cannot be.
         trunk=bench.trunk if isinstance(bench.prompt, PromptFormat) else None,

@@ -33,7 +33,8 @@ def promote(shop: Workshop, attempts: Sequence[Attempt], choice: Chosen) -> None
     copy_folder(shop.folder.attempt(chosen.number).model, shop.folder.model)
     shop.data.rules.write(shop.folder.input)
     metric = shop.recipe.evaluation.primary_metric
-    scores = {attempt.name: attempt.score(metric) for attempt in attempts}
+    # As it was measured, lower or higher better; None where validation could not say.
+    scores = {attempt.name: attempt.validation.metrics[metric].value for attempt in attempts}
     about = {
         "name": chosen.name,
         "number": chosen.number,

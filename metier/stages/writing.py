@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from metier.data.records import Conversation, Record
 from metier.data.splits import conversations
@@ -38,11 +39,16 @@ def learn_to_write(bench: Bench) -> Learned:
     places = fitting_records(bench, [each.cut and not each.fault for each in encoded])
     places = _learnable(bench, records, encoded, places)
     examples = [_sequences(encoded[place]) for place in places]
-    sample = [
-        each for record in conversations(shop.validation)
-        if (each := _sequences(encoder.turns(prompt, record, "last", room=room)))
-    ]  # fmt: skip
-    history = _train_on(bench, examples, sample[: bench.recipe.training.validation_examples])
+    asked = (encoder.turns(prompt, record, "last", room=room) for record in conversations(shop.validation))
+    known = (each for turns in asked if (each := _sequences(turns)))
+    sample = list(islice(known, bench.recipe.training.validation_examples))
+    if not sample:
+        raise DataError(
+            "data.validation", f"none of {len(shop.validation)} right answers can be put into tokens",
+            "an answer whose loss can be measured during training",
+            f"Raise training.max_length (now {bench.recipe.training.max_length}), or give other validation records.",
+        )  # fmt: skip
+    history = _train_on(bench, examples, sample)
     return Learned(history=history, generation=generation)
 
 
@@ -85,6 +91,7 @@ def _learnable(
         message = f"{bench.name}: {count} of {len(records)} training records were left out: {fault} (rows {rows})."
         tell(bench.shop.observers, Notice(topic="mask", message=message))
     left = [place for place in places if place not in faults]
+    _tell_lost_turns(bench, records, encoded, left)
     if not left:
         reason = Counter(faults.values()).most_common(1)[0][0] if faults else "none fits"
         raise DataError(
@@ -94,13 +101,27 @@ def _learnable(
     return left
 
 
+def _tell_lost_turns(
+    bench: Bench, records: Sequence[Conversation], encoded: Sequence[EncodedConversation], places: Sequence[int]
+) -> None:
+    """Tell, and write down, the turns of used records that should be learned and cannot be."""
+    lost = [(records[place], turn, why) for place in places for turn, why in encoded[place].left_out]
+    for record, turn, why in lost:
+        row = {"source": record.source, "row": record.row, "message": turn + 1, "reason": why}
+        append_json_line(bench.folder.left_out, row)
+    if lost:
+        rows = shown_rows(list(dict.fromkeys(record.row for record, _, _ in lost)))
+        message = f"{bench.name}: {len(lost)} turns of training records that are used are not learned (rows {rows})."
+        tell(bench.shop.observers, Notice(topic="mask", message=message))
+
+
 def _train_on(bench: Bench, examples: Sequence[Example], sample: Sequence[Example]) -> History:
     """Train on sequences and validate by the loss of a sample, over stored trunk states where there are."""
     shop, model = bench.shop, bench.model
     flat = [each for example in examples for each in example]
     held_out = [each for example in sample for each in example]
     runner = TreeRunner(model.network, bench.trunk, shop.observers, autocast=model.autocast)
-    if bench.trunk is not None and runner.probe(flat[:2]) and bench.trunk is not None:
+    if bench.trunk is not None and runner.probe(flat[:2]):
         bench.trunk.build(model.network, [*flat, *held_out], f"{bench.name}: trunk of train and validation")
     objective = LanguageObjective(runner, examples, [1.0] * len(examples))
     budget = bench.recipe.training.tokens_per_microbatch

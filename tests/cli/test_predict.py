@@ -100,15 +100,15 @@ def test_ctrl_c_ends_with_4_and_the_same_command_goes_on(
     monkeypatch.setattr("metier.serving.predict.SLICE", 4)
     from metier.serving.specialist import Specialist
 
-    original, calls = Specialist.answer, [0]
+    original, calls = Specialist.ask, [0]
 
-    def answer(self: Specialist, texts: Any) -> Any:
+    def ask(self: Specialist, inputs: Any) -> Any:
         calls[0] += 1
         if calls[0] == 2:
             raise KeyboardInterrupt
-        return original(self, texts)
+        return original(self, inputs)
 
-    monkeypatch.setattr(Specialist, "answer", answer)
+    monkeypatch.setattr(Specialist, "ask", ask)
     first = metier("predict", run, source, output)
     assert first.code == 4
     assert "interrupted after 4 of 9 texts. What was answered is kept; the same command goes on." in first.err

@@ -39,6 +39,24 @@ def test_a_folder(
     assert names(located.test) == (None if test is None else [test])
 
 
+@pytest.mark.parametrize(("ending", "task"), [("csv", "classification"), ("md", "text")])
+def test_folders_called_after_the_splits(write: Write, tmp_path: Path, ending: str, task: str) -> None:
+    for role in ("train", "dev", "test"):
+        write(f"{role}/part.{ending}", role)
+    write("README.txt", "about")
+    located = locate_files(DataSection(train=str(tmp_path)), task=task)
+    assert located.train == (tmp_path / "train" / f"part.{ending}",)
+    assert located.validation == (tmp_path / "dev" / f"part.{ending}",)
+    assert located.test == (tmp_path / "test" / f"part.{ending}",)
+    assert "for train" in located.notices[0] and "for test" in located.notices[0]
+
+
+def test_a_file_for_training_comes_before_a_folder(write: Write, tmp_path: Path) -> None:
+    train = write("train.csv", "x")
+    write("train/other.csv", "x")
+    assert locate_files(DataSection(train=str(tmp_path))).train == (train,)
+
+
 def test_a_glob_gives_files_in_order(write: Write, tmp_path: Path) -> None:
     for name in ("b.csv", "a.csv", "c.md", "~$a.csv"):
         write(name, "x")

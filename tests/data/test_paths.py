@@ -153,3 +153,12 @@ def test_records_of_one_row_stay_together(write: Write, prepare: Prepare) -> Non
     assert prepared.rules.records == "questions"
     assert prepared.train.take([0])[0].text.startswith("x | ")
     assert reaches(read_table(path), "questions.answer")
+
+
+def test_an_empty_list_of_records_is_a_rejected_row(write: Write) -> None:
+    rows = [{"questions": [{"question": "a", "answer": "b"}]}, {"questions": []}]
+    table = explode(read_table(records(write, rows)), "questions")
+    assert (len(table.rows), table.source.rows) == (1, 2)
+    assert [(row.row, row.reason, row.detail) for row in table.broken] == [
+        (2, "no records", "its list of records is empty")
+    ]

@@ -79,9 +79,35 @@ def test_few_answers_say_why_and_how_to_choose_the_other(write: Write, tmp_path:
         "The answers are 2 different strings, each 30 times on average: the draft takes task classification, which "
         "is surer and cheaper. For written answers set task: generation and remove data.label.",
     )
-    assert (found.text, found.label) == (("messages[-2].content",), "messages[-1].content")
+    assert (found.text, found.label) == (("messages[0].content",), "messages[-1].content")
     assert found.notices[0] in draft_recipe(found, recipe_folder=tmp_path)
     assert drafted(found, tmp_path).labels == ("no", "yes")
+
+
+def test_few_answers_behind_a_system_prompt_are_asked_without_their_answer_too(write: Write) -> None:
+    rows = [
+        {"messages": [
+            {"role": "system", "content": "Sort."}, {"role": "user", "content": f"mail {i}"},
+            {"role": "assistant", "content": ["yes", "no"][i % 2]},
+        ]}
+        for i in range(60)
+    ]  # fmt: skip
+    assert describe_data(write("d.json", json.dumps(rows))).text == ("messages[1].content",)
+
+
+def test_folders_called_after_the_splits_are_drafted(write: Write, tmp_path: Path) -> None:
+    for i in range(20):
+        write(f"pages/train/{i}.md", f"A page about {i}.\n")
+        write(f"pages/test/{i}.md", f"Another page about {i}.\n")
+    found = describe_data(tmp_path / "pages")
+    assert (found.test, found.examples) == (tmp_path / "pages" / "test", 20)
+    assert drafted(found, tmp_path).card.splits["test"].rows == 20
+
+
+def test_a_file_without_a_row_that_can_be_read_is_said(write: Write, tmp_path: Path) -> None:
+    found = describe_data(write("d.json", json.dumps(["a", "b"])))
+    with pytest.raises(DataError, match=r"d\.json: holds no row that could be read, wanted rows with named columns"):
+        draft_recipe(found, recipe_folder=tmp_path)
 
 
 def test_labels_beside_a_pair_are_said(write: Write) -> None:

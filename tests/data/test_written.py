@@ -176,6 +176,68 @@ def test_a_row_that_cannot_be_asked_says_why(rules: InputRules, row: dict[str, A
     assert asked.reason == reason
 
 
+TALKS = InputRules(text_columns=(), task="chat", shape="messages", fields={"messages": "m"})
+
+
+@pytest.mark.parametrize(
+    ("rules", "row"),
+    [
+        pytest.param(RULES, {"q": "why?", "a": ""}, id="column"),
+        pytest.param(
+            TALKS, {"m": [{"role": "user", "content": "why?"}, {"role": "assistant", "content": ""}]}, id="turn"
+        ),
+        pytest.param(
+            TALKS, {"m": [{"role": "user", "content": "why?"}, {"role": "assistant", "content": None}]}, id="null"
+        ),
+    ],
+)
+def test_an_empty_place_for_the_answer_does_not_stop_the_question(rules: InputRules, row: dict[str, Any]) -> None:
+    asked = rules.input_of(row, "0")
+    assert [message.content for message in asked.messages] == ["why?"]  # type: ignore[union-attr]
+
+
+def test_a_conversation_that_goes_on_from_a_test_one_leaves_train(
+    write: Write, prepare: Prepare, tmp_path: Path
+) -> None:
+    rows = []
+    for i in range(40):
+        texts = [f"question {i}", f"answer {i}", f"and then {i}", f"the end {i}"]
+        turns = [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(texts)]
+        rows += [{"messages": turns[:2]}, {"messages": turns}]
+    prepared = prepare(task="chat", train=write("d.json", json.dumps(rows)))
+    for other in (prepared.test, prepared.validation):
+        measured = {(record.text, record.gold) for record in other.records()}
+        for talk in conversations(prepared.train.records()):
+            assert (talk.messages[0].content, talk.messages[1].content) not in measured
+    details = [
+        row["detail"] for row in lines(tmp_path / "prepared" / "rejected.jsonl") if row["reason"] == "also in test"
+    ]
+    assert details and all("begins with all that test row" in detail for detail in details)
+
+
+def test_a_shared_greeting_keeps_conversations_apart(write: Write, prepare: Prepare) -> None:
+    rows = [
+        {"messages": [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(texts)]}
+        for texts in (["hello", "how can I help?", f"question {i}", f"answer {i}"] for i in range(40))
+    ]
+    prepared = prepare(task="chat", train=write("d.json", json.dumps(rows)))
+    assert sum(split.rows for split in prepared.card.splits.values()) == 40
+
+
+def test_what_was_read_by_lines_is_asked_by_lines(write: Write, prepare: Prepare) -> None:
+    asked = write("all.nl", "".join(f"list file {i}\n" for i in range(40)))
+    prepared = prepare(task="generation", train=asked, answers=write("all.cm", "".join(f"ls {i}\n" for i in range(40))))
+    assert prepared.rules.lines
+    assert not prepare(task="generation", train=write("d.csv", pairs()), folder="other").rules.lines
+
+
+def test_text_between_two_rulers_is_no_front_matter(write: Write, prepare: Prepare) -> None:
+    for i in range(20):
+        write(f"docs/{i}.md", f"---\n\nA first part of page {i}.\n\n---\n\nA second part.\n")
+    prepared = prepare(task="text", train=write("docs/x.md", "---\ntitle: x\n---\nThe page x.\n").parent)
+    assert prepared.card.changed == {"front matter set aside": 1}
+
+
 def test_a_row_without_the_column_is_an_error() -> None:
     chat = InputRules(text_columns=(), task="chat", shape="messages", fields={"messages": "messages"})
     with pytest.raises(DataError, match=r"there is no column `messages`, wanted one of `message`\. Did you mean"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import subprocess
@@ -267,3 +268,48 @@ def test_two_finished_runs_are_compared_in_under_a_second_with_imports(make_writ
     seconds, loaded = shown.stdout.split(maxsplit=1)
     assert loaded.strip() == "[]"
     assert float(seconds) < 1.0
+
+
+JSON_GOLDS = [json.dumps({"intent": WORDS[place % 4], "reply": gold}) for place, gold in enumerate(GOLDS)]
+
+
+def test_what_passes_or_fails_has_newcombes_interval(make_written: Written) -> None:
+    """Valid JSON is such a metric: nobody needs resamples for it, and it is no exact match."""
+    one = ['{"intent": "x"}' if place < 90 else "no" for place in range(120)]
+    two = ['{"intent": "y"}' if 60 <= place < 110 else "no" for place in range(120)]
+    found = _compare(make_written("x", JSON_GOLDS, one), make_written("y", JSON_GOLDS, two), "json_valid")
+    row = found.differences[0]
+    assert (row.difference.low, row.difference.high) == newcombe_interval(30, 60, 20, 10)
+    assert (row.difference.method, row.p_value) == ("newcombe paired", mcnemar_mid_p(60, 20))
+    assert (row.gained, row.lost) == (0, 0)  # of exact matches
+    groups = [str(place // 2) for place in range(120)]
+    together = _compare(
+        make_written("x", JSON_GOLDS, one, groups), make_written("y", JSON_GOLDS, two, groups), "json_valid"
+    )
+    assert together.differences[0].difference.method == "bca bootstrap (400, 60 groups)"
+
+
+def test_a_gain_on_every_item_is_a_gain(make_written: Written) -> None:
+    """No resample differs from another, and no answer is an exact match: that must not read as no difference."""
+    one = make_written("tuned", JSON_GOLDS, ['{"intent": "x"}'] * 120)
+    found = _compare(one, make_written("zero_shot", JSON_GOLDS, ["no"] * 120), "json_valid")
+    assert found.verdict == "improved" and (found.differences[0].difference.low or 0) > 0.9
+
+
+def test_a_difference_without_an_interval_shows_nothing(make_written: Written) -> None:
+    """Every answer has one of two words, the other's none: each resample gives the same difference."""
+    golds = [f"order{place} parcel{place}" for place in range(60)]
+    one = make_written("tuned", golds, [gold.split()[0] for gold in golds])
+    found = _compare(one, make_written("zero_shot", golds, ["zebra"] * 60), "token_f1")
+    row = found.differences[0]
+    assert row.difference.value == pytest.approx(2 / 3) and row.difference.low is None
+    assert found.verdict == "underpowered" and "gain of 0.67" in found.sentence
+
+
+def test_a_free_alternative_with_as_low_a_loss_is_named(make_written: Written) -> None:
+    one = make_written("tuned", GOLDS[:6], GOLDS[:6], losses=[(-10.0 - 5 * (place % 2), 10) for place in range(6)])
+    two = make_written("zero_shot", GOLDS[:6], GOLDS[:6], losses=[(-10.0 - 4 * (place % 3), 10) for place in range(6)])
+    better, worse = sorted((one, two), key=lambda each: each.metrics["loss"].value or 0.0)
+    found = _compare(replace(worse, system="tuned"), replace(better, system="zero_shot"), "loss")
+    assert found.verdict == "underpowered"
+    assert found.sentence.endswith("Until then use zero_shot: it scores as low without training.")

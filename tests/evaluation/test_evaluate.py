@@ -40,7 +40,10 @@ class Planted:
 
 def _evaluate(system: Planted, records: Sequence[Choice], observers: Sequence[Any] = ()) -> Evaluation:
     return evaluate_system(
-        system, RecordSet(name="test", records=records, labels=("no", "yes")), section=SECTION, seed=3,
+        system,
+        RecordSet(name="test", records=records, labels=("no", "yes")),
+        section=SECTION,
+        seed=3,
         observers=observers,
     )
 

@@ -38,8 +38,10 @@ def test_both_rows_are_built_and_measured(make_dialogues: Dialogues) -> None:
     material = Material(train=train, validation=validation, labels=(), section=SECTION, seed=1, task="generation")
     nearest, copied = (
         evaluate_system(
-            build_system(name, material), RecordSet(name="validation", records=validation, task="generation"),
-            section=SECTION, seed=1,
+            build_system(name, material),
+            RecordSet(name="validation", records=validation, task="generation"),
+            section=SECTION,
+            seed=1,
         )
         for name in ("nearest_answer", "copy_input")
     )

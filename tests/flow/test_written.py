@@ -14,8 +14,10 @@ from metier.data.splits import conversations
 from metier.errors import DataError, ModelError, RecipeError
 from metier.evaluation.files import read_comparison, read_evaluations
 from metier.evaluation.verify import verify_evaluations
+from metier.events import Event, Progress
 from metier.serving.predict import load_run, predict_file
 from metier.store.files import read_json, read_json_lines
+from metier.store.run_folder import RunFolder
 
 TOWNS = ("york", "bath", "leeds", "truro")
 SYSTEMS = ["copy_input", "nearest_answer", "zero_shot", "few_shot", "tuned"]
@@ -137,6 +139,31 @@ def test_the_same_recipe_gives_the_same_answers_from_another_cache(
         assert [row["answer"] for row in read_json_lines(again.folder.items("test", system))] == first
 
 
+class Killed(Exception):
+    """What ends a run in the middle."""
+
+
+def test_a_kill_while_the_test_set_is_answered(written: Any, written_home: Any) -> None:
+    """What was answered stays, the rest is answered, and the test set counts as opened once by this run."""
+
+    def kill(event: Event) -> None:
+        if isinstance(event, Progress) and event.label == "tuned on test":
+            raise Killed
+
+    with pytest.raises(Killed):
+        written_home.run("killed", observer=kill)
+    folder = RunFolder(written_home.folder / "runs" / "killed")
+    there = [folder.items("test", name) for name in SYSTEMS if folder.items("test", name).exists()]
+    assert [path.stem for path in there] == [f"items-{name}" for name in SYSTEMS[:-1]]
+    stamps = [path.stat().st_mtime_ns for path in there]
+    ran = written_home.run("killed", resume=True)
+    assert [path.stat().st_mtime_ns for path in there] == stamps
+    for system in SYSTEMS:
+        assert folder.items("test", system).read_bytes() == written.folder.items("test", system).read_bytes()
+    others = read_comparison(written.folder.evaluation_of("test").path).openings
+    assert ran.result.summary.comparison.openings == others + 1
+
+
 def test_turns_of_weight_0_are_read_and_not_learned(written_home: Any) -> None:
     ran = written_home.run("talks", task="chat", data={"train": "talks.jsonl"})
     tuned = read_evaluations(ran.folder.evaluation_of("test").path)[-1]
@@ -184,6 +211,62 @@ def test_nothing_to_learn_is_refused_and_never_trained_as_zero(written_home: Any
     message = "nothing can be learned from any of .* records: answer longer than max_length"
     with pytest.raises(DataError, match=message):
         written_home.run("mute", data={"train": "mute.jsonl"}, until="train")
+
+
+def test_turns_that_cannot_be_learned_are_told_and_written_down(written_home: Any) -> None:
+    rows = [json.loads(row) for row in talks(40).splitlines()]
+    for row in rows[::2]:
+        row["messages"][2] = {"role": "assistant", "content": "on its way " * 60}
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (written_home.folder / "halves.jsonl").write_text(text, encoding="utf-8")
+    ran = written_home.run(
+        "halves", task="chat", data={"train": "halves.jsonl"}, training={"num_train_epochs": 1}, until="train"
+    )
+    left = read_json_lines(ran.folder.attempt(1).left_out)
+    assert left and all(row["row"] % 2 == 1 and row["message"] == 3 for row in left)
+    assert f"{len(left)} turns of training records that are used are not learned (rows " in ran.notices
+
+
+def test_validation_without_a_loss_is_refused_before_training(written_home: Any) -> None:
+    (written_home.folder / "short.jsonl").write_text(questions(40), encoding="utf-8")
+    rows = [json.loads(row) | {"answer": "on its way " * 60} for row in questions(60).splitlines()[40:]]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (written_home.folder / "endless.jsonl").write_text(text, encoding="utf-8")
+    data = {"train": "short.jsonl", "validation": "endless.jsonl"}
+    with pytest.raises(DataError, match="none of 20 right answers can be put into tokens"):
+        written_home.run("endless", data=data, until="train")
+
+
+def test_a_metric_that_the_answers_cannot_have_is_unknown_to_the_end(written_home: Any) -> None:
+    """Gold answers that are no JSON: nothing can be told, and nothing breaks after hours of training."""
+    ran = written_home.run(
+        "no_json", training={"num_train_epochs": 1}, evaluation={"primary_metric": "field_f1"},
+        candidates={"one": {"seed": 1}, "two": {"seed": 2}},
+    )  # fmt: skip
+    chosen = read_json(ran.folder.chosen, format="chosen")
+    assert chosen["scores"] == {"one": None, "two": None}
+    comparison = read_comparison(ran.folder.evaluation_of("test").path)
+    assert comparison.verdict == "underpowered" and comparison.sentence.startswith("Cannot tell: field F1 is unknown")
+
+
+def test_an_instruction_from_the_data_is_part_of_what_an_attempt_is_known_by(written_home: Any) -> None:
+    """The same records under another prompt must be trained again."""
+    rows = [json.loads(row) for row in questions(40).splitlines()]
+    rows = [{"instruction": row["question"], "output": "x", "status": row["answer"]} for row in rows]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (written_home.folder / "status.jsonl").write_text(text, encoding="utf-8")
+    fields = {"train": "status.jsonl", "answer": "status"}
+    told = written_home.run(
+        "told", data={**fields, "text": "instruction", "shape": "columns"}, training={"num_train_epochs": 1},
+        until="train",
+    )  # fmt: skip
+    asked = read_json(told.folder.attempt(1).model / "prompt.json", format="prompt")
+    assert asked["instruction"] == "Read the text and write its status."
+    quiet = written_home.run(
+        "quiet", data={**fields, "shape": "alpaca"}, training={"num_train_epochs": 1}, until="train"
+    )
+    assert read_json(quiet.folder.attempt(1).model / "prompt.json", format="prompt")["instruction"] is None
+    assert "attempt tuned" not in quiet.reused
 
 
 def test_passages_are_read_on(written_home: Any) -> None:

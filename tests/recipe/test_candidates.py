@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,15 @@ def test_overrides_replace_fields_and_the_rest_is_shared(load: Load) -> None:
     assert (llm.adaptation.r, llm.adaptation.layers, llm.seed) == (8, "top 4", 5)
     assert (ways["probe"].model.name, ways["probe"].seed) == ("minilm", 3)
     assert all(way.candidates == {} and way.data == llm.data for way in ways.values())
+
+
+def test_a_candidates_system_prompt_is_read_from_its_file(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "kind.txt").write_text("Be kind.\n", encoding="utf-8")
+    text = "task: chat\ndata: {train: a}\nprompt: {system: Be brief.}\ncandidates:\n  kind: {prompt: {system_file: %s}}"
+    ways = resolve_candidates(load(f"{text % 'kind.txt'}\n  brief: {{seed: 3}}"))
+    assert (ways["kind"].prompt.system, ways["brief"].prompt.system) == ("Be kind.", "Be brief.")
+    with pytest.raises(RecipeError, match=r"candidates\.kind\.prompt\.system_file: .*does not exist"):
+        load(text % "gone.txt")
 
 
 def test_options_that_the_method_does_not_read_are_left_behind(load: Load) -> None:

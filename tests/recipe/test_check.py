@@ -88,6 +88,26 @@ def test_a_rule_is_broken(load: Load, text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("task: generation\nevaluation: {scoring_rules: [sum]}", "evaluation.scoring_rules"),
+        ("task: chat\nevaluation: {probe_model: other}", "evaluation.probe_model"),
+        ("task: text\nevaluation: {few_shot: {k: [3]}}", "evaluation.few_shot"),
+        ("task: text\ndata: {train: a, too_long: reject}", "data.too_long"),
+    ],
+)
+def test_what_the_task_does_not_read_is_refused(load: Load, text: str, field: str) -> None:
+    task = text.split()[1]
+    with pytest.raises(RecipeError, match=rf"{field} .*: has no effect with `task: {task}`\. Remove it"):
+        load(text if "data:" in text else f"{text}\ndata: {{train: a}}")
+
+
+def test_a_field_of_a_group_leaves_the_tasks_other_defaults(load: Load) -> None:
+    few_shot = load("task: generation\ndata: {train: a}\nevaluation: {few_shot: {seeds: 2}}").evaluation.few_shot
+    assert (few_shot.k, few_shot.seeds) == ([2, 4], 2)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "adaptation: {method: head}",
@@ -102,6 +122,7 @@ def test_a_rule_is_broken(load: Load, text: str, message: str) -> None:
         "gates: {minimum: {json_valid: 0.9}}",
         "task: text\nevaluation: {primary_metric: loss}",
         "task: chat\nevaluation: {primary_metric: loss, systems: [zero_shot]}",
+        "task: chat\ndata: {train: a, shape: messages, system: persona}",
         "data: {train: a, text: '{subject}: {body}', label: y, delimiter: \"\\t\"}",
         "data: {train: a, labels: [0, 1], label_names: {0: '0'}}\nprompt: {label_texts: {0: no, 1: yes}}",
     ],

@@ -40,6 +40,26 @@ def test_promotion_is_told_as_it_was(summary: RunSummary, values: dict[str, floa
     assert sentences.promotion_sentence(with_validation(summary, values)).endswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"encoder": 0.8, "llm": 0.9, "probe": 1.7}, "0.800 (n = 99), the lowest; next is llm with 0.900."),
+        ({"encoder": 0.9, "llm": 0.8, "probe": 1.7}, "0.900 (n = 99), above that of llm with 0.800."),
+    ],
+    ids=["lowest", "not the lowest"],
+)
+def test_promotion_by_a_metric_of_which_less_is_better(
+    summary: RunSummary, values: dict[str, float | None], expected: str
+) -> None:
+    changed = with_validation(summary, values)
+    attempts = [
+        replace(each, validation=replace(each.validation, metrics={"loss": each.validation.metrics["macro_f1"]}))
+        for each in changed.attempts
+    ]
+    by_loss = replace(changed, attempts=tuple(attempts), comparison=replace(summary.comparison, primary_metric="loss"))
+    assert sentences.promotion_sentence(by_loss).endswith(expected)
+
+
 def test_one_candidate_had_no_rival(summary: RunSummary) -> None:
     alone = replace(summary, attempts=tuple(attempt for attempt in summary.attempts if attempt.promoted))
     assert "validation had nothing to choose between" in sentences.promotion_sentence(alone)

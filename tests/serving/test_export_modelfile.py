@@ -110,13 +110,19 @@ def test_what_cannot_be_said_in_go_gets_no_template(render: Render) -> None:
 
 def test_a_modelfile_says_where_to_stop_and_how_long() -> None:
     text = modelfile(
-        "model-f16.gguf", None, stops=["<|im_end|>", '"'], length=512, tokens=64, system="Be kind.",
-        comments=["A model."],
+        "model-f16.gguf", None, stops=["<|im_end|>", '"'], parameters={"num_ctx": 4096, "temperature": 0.7},
+        system="Be kind.", comments=["A model."],
     )  # fmt: skip
     assert text.splitlines() == [
-        "# A model.", "FROM ./model-f16.gguf", 'SYSTEM """Be kind."""', "PARAMETER num_ctx 512",
-        "PARAMETER num_predict 64", "PARAMETER temperature 0", 'PARAMETER stop "<|im_end|>"',
+        "# A model.", "# LEFT OUT: 1 of the texts that end an answer; a Modelfile cannot quote them.",
+        "FROM ./model-f16.gguf", 'SYSTEM """Be kind."""', "PARAMETER num_ctx 4096", "PARAMETER temperature 0.7",
+        'PARAMETER stop "<|im_end|>"',
     ]  # fmt: skip
+
+
+def test_a_system_prompt_that_cannot_be_quoted_is_said_to_be_missing() -> None:
+    text = modelfile("m.gguf", None, stops=[], parameters={}, system='Say """hi""".', comments=[])
+    assert text == "# LEFT OUT: the system prompt; a Modelfile cannot quote it. See README.md.\nFROM ./m.gguf\n"
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,7 @@ def _fault(text: str, label: str, named: str, section: DataSection) -> tuple[str
 
 
 def group_of(row: RawRow, number: int, table: Table, path: str | None) -> str | None:
-    """The group of a record: what `data.group` says, else the row that it shares with others.
+    """The group of a record: what `data.group` says, where it says nothing the row that it shares with others.
 
     Args:
         row: The record's cells.
@@ -218,7 +218,7 @@ def group_of(row: RawRow, number: int, table: Table, path: str | None) -> str | 
         path: `data.group`.
     """
     shared = f"{table.source.name}, row {number}" if number in table.shared_rows else None
-    return cell_or_none(row, path) if path is not None else shared
+    return (cell_or_none(row, path) if path is not None else None) or shared
 
 
 def cell_or_none(row: RawRow, path: str | None) -> str | None:

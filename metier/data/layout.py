@@ -265,7 +265,10 @@ def _guess(
         if pairs:
             return pairs[0]
     if answer is None:
-        free = {name: column for name, column in stats.items() if name not in text and column.filled}
+        # A column of lists or objects is no answer: turns of a conversation would give the question away.
+        free = {
+            name: column for name, column in stats.items() if name not in text and column.filled and not column.nested
+        }
         named = [free_name for usual in ANSWER_NAMES for free_name in free if plain_name(free_name) == usual]
         if not named and len(free) == 1:
             named = list(free)

@@ -220,7 +220,8 @@ def _contexts(table: Table, taken: set[str]) -> tuple[str, ...]:
 def _labels_note(labels: int, rows: int, other: str) -> str:
     return (
         f"The answers are {labels} different strings, each {rows // labels} times on average: the draft takes task "
-        f"classification, which is surer and cheaper. For written answers set task: {other} and remove data.label."
+        f"classification, which is surer and cheaper. For written answers set task: {other}, and "
+        "remove candidates, evaluation and all of data but the files."
     )
 
 

@@ -29,6 +29,8 @@ class AnswerOptions:
     """Tokens of prompt and answer together, for systems that have tokens."""
     batch_size: int | None = None
     """Inputs answered together; changes speed, not answers."""
+    first: int = 0
+    """Number of the first input, where inputs come in parts: sampled answers are a function of it."""
 
 
 class System(Protocol):

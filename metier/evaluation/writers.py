@@ -64,7 +64,7 @@ class Writer:
         """One written answer for every input, in order; one that cannot be asked has a reason instead."""
         for start in range(0, len(inputs), SLICE):
             watch = _offset_observer(self.observers, self.name, start, len(inputs))
-            yield from self._slice(inputs[start : start + SLICE], start, watch)
+            yield from self._slice(inputs[start : start + SLICE], options.first + start, watch)
 
     def target_logprobs(self, records: Sequence[Record]) -> list[tuple[float, int] | None]:
         """Log-probability of each gold answer and its tokens, end of turn included.

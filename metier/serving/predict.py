@@ -159,7 +159,7 @@ def _answer_all(
         while len(journal.answers) < len(inputs):
             start = len(journal.answers)
             some = inputs[start : start + size]
-            journal.add([answered_row(answer) for answer in specialist.ask(some)])
+            journal.add([answered_row(answer) for answer in specialist.ask(some, start)])
             tell(observers, Progress(label="predict", done=start + len(some), total=len(inputs), unit="texts"))
     except KeyboardInterrupt:
         raise InterruptedRun(

@@ -41,6 +41,8 @@ class Specialist:
     hardware: Hardware
     task: str = "classification"
     """The recipe's task."""
+    seed: int = 17
+    """Of sampling, where answers are sampled."""
 
     def answer(self, texts: Sequence[str]) -> Iterator[Answer]:
         """One answer for every text, in order: the most probable label and the log-probability of each, or a text.
@@ -51,20 +53,20 @@ class Specialist:
         for start in range(0, len(texts), SLICE):
             cleaned = [clean(text) for text in texts[start : start + SLICE]]
             inputs = [Input(id=str(start + place), text=text) for place, text in enumerate(cleaned) if text]
-            answers = self.ask(inputs) if inputs else iter(())
+            answers = self.ask(inputs, start) if inputs else iter(())
             for place, text in enumerate(cleaned):
                 yield next(answers) if text else Answer(id=str(start + place), label=None, reason=EMPTY)
 
-    def ask(self, inputs: Sequence[Input]) -> Iterator[Answer]:
-        """One answer for every input, in order; inputs are cleaned already."""
-        return self.system.answer(inputs, AnswerOptions())
+    def ask(self, inputs: Sequence[Input], first: int = 0) -> Iterator[Answer]:
+        """One answer for every input, in order; inputs are cleaned already, and `first` counts those before."""
+        return self.system.answer(inputs, AnswerOptions(first=first))
 
     @cached_property
     def identity(self) -> str:
         """Hash of everything that its answers depend on besides the texts."""
         files = sorted(path for path in self.folder.iterdir() if path.suffix in (".json", ".jinja", ".safetensors"))
         hashes = {path.name: file_sha256(path) for path in files}
-        return fingerprint([hashes, self.hardware.device, self.hardware.dtype, SLICE])
+        return fingerprint([hashes, self.hardware.device, self.hardware.dtype, SLICE, self.seed])
 
 
 def load_run(path: Path, observers: Sequence[Observer] = ()) -> Specialist:
@@ -134,7 +136,7 @@ def as_specialist(promoted: Promoted, observers: Sequence[Observer] = ()) -> Spe
     )  # fmt: skip
     return Specialist(
         folder=promoted.folder, system=system, rules=_rules(promoted.folder), labels=labels_of(saved),
-        hardware=promoted.hardware, task=saved.task,
+        hardware=promoted.hardware, task=saved.task, seed=promoted.seed,
     )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ class Speaker:
         asked = [*self.turns, Message(role="user", content=text)]
         with self._as_itself():
             given = Input(id=str(len(asked)), text=spoken(asked), messages=tuple(asked))
-            answer = next(self.writer.answer([given], AnswerOptions()))
+            answer = next(self.writer.answer([given], AnswerOptions(first=len(asked))))
         if answer.text is not None:
             self.turns = [*asked, Message(role="assistant", content=answer.text)]
         return answer

@@ -102,11 +102,11 @@ def test_ctrl_c_ends_with_4_and_the_same_command_goes_on(
 
     original, calls = Specialist.ask, [0]
 
-    def ask(self: Specialist, inputs: Any) -> Any:
+    def ask(self: Specialist, inputs: Any, first: int = 0) -> Any:
         calls[0] += 1
         if calls[0] == 2:
             raise KeyboardInterrupt
-        return original(self, inputs)
+        return original(self, inputs, first)
 
     monkeypatch.setattr(Specialist, "ask", ask)
     first = metier("predict", run, source, output)

@@ -77,7 +77,8 @@ def test_few_answers_say_why_and_how_to_choose_the_other(write: Write, tmp_path:
     found = describe_data(write("d.json", json.dumps(CASES["few answers"][0])))
     assert found.notices == (
         "The answers are 2 different strings, each 30 times on average: the draft takes task classification, which "
-        "is surer and cheaper. For written answers set task: generation and remove data.label.",
+        "is surer and cheaper. For written answers set task: generation, and remove candidates, "
+        "evaluation and all of data but the files.",
     )
     assert (found.text, found.label) == (("messages[0].content",), "messages[-1].content")
     assert found.notices[0] in draft_recipe(found, recipe_folder=tmp_path)

@@ -10,13 +10,14 @@ import pytest
 
 from metier.data.input_rules import InputRules, Unusable
 from metier.data.layout import rules_for_file
-from metier.data.prepare import load_prepared
+from metier.data.prepare import load_prepared, prepare_data
 from metier.data.prepared import PreparedData
 from metier.data.records import Passage
 from metier.data.sources import read_table
 from metier.data.splits import choices, conversations, passages
 from metier.errors import DataError, RunFolderError
 from metier.events import Event, Table
+from metier.recipe.sections import DataSection
 
 Write = Callable[..., Path]
 Prepare = Callable[..., PreparedData]
@@ -372,3 +373,26 @@ def test_passages_in_rows(write: Write, prepare: Prepare, name: str, content: st
     prepared = prepare(task="text", train=write(name, content), **fields)
     assert sum(split.rows for split in prepared.card.splits.values()) == 40
     assert not prepared.card.rejected
+
+
+def test_a_column_of_turns_is_never_the_answer(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "x"}]
+    rows = [{"question": f"where is order {number}", "history": turns} for number in range(30)]
+    path = tmp_path / "talks.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    section = DataSection(train=str(path), text="question", shape="columns")
+    with pytest.raises(DataError, match=r"data\.answer: is not set, and no column of talks\.jsonl"):
+        prepare_data(section, seed=1, folder=tmp_path / "data", task="generation")
+
+
+def test_records_of_a_row_stay_together_where_the_group_is_empty(tmp_path: Path) -> None:
+    rows = [
+        {"team": "", "questions": [{"q": f"asked {row}-{number}", "a": f"said {row}"} for number in range(3)]}
+        for row in range(30)
+    ]
+    path = tmp_path / "tables.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    section = DataSection(train=str(path), records="questions", text="q", answer="a", group="team")
+    prepared = prepare_data(section, seed=1, folder=tmp_path / "data", task="generation")
+    groups = [{record.group for record in split.records()} for split in (prepared.train, prepared.test)]
+    assert groups[0] and groups[1] and not groups[0] & groups[1]

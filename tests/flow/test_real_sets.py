@@ -15,7 +15,10 @@ from metier.store.run_folder import RunFolder
 
 SETS: dict[str, tuple[str, dict[str, Any]]] = {
     "bitext_responses": ("customer_support/bitext_responses", {}),
-    "mts_dialog": ("medical/mts_dialog", {"task": "generation", "data": {"text": "dialogue", "answer": "section_text"}}),
+    "mts_dialog": (
+        "medical/mts_dialog",
+        {"task": "generation", "data": {"text": "dialogue", "answer": "section_text"}},
+    ),
     "plain_english_contracts": ("legal/plain_english_contracts/tldrlegal_v1.json", {}),
     "nl2bash": ("technical/nl2bash", {}),
     "tldr_pages": ("technical/tldr_pages", {}),
@@ -55,7 +58,11 @@ def _limited(recipe: Path, added: dict[str, Any], model: Path) -> str:
 
 @pytest.mark.parametrize("name", SETS)
 def test_init_check_and_run(
-    name: str, real_data: Callable[[str], Path], tiny_model: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    real_data: Callable[[str], Path],
+    tiny_model: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     where, added = SETS[name]
     monkeypatch.chdir(tmp_path)

@@ -16,7 +16,10 @@ from metier import __version__
 from metier.cli import main as cli_main
 from metier.errors import DiskFull, RecipeError, RunFolderError, TrainingError
 
-COMMANDS = ["demo", "init", "check", "run", "train", "compare", "predict", "report", "verify", "doctor", "cache"]
+COMMANDS = [
+    "demo", "init", "check", "run", "train", "compare", "predict", "chat", "export", "report", "verify", "doctor",
+    "cache",
+]  # fmt: skip
 
 
 def test_help_lists_every_command(metier: Callable[..., Any]) -> None:

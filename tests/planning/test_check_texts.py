@@ -262,7 +262,7 @@ def test_several_candidates_share_the_baselines(make_texts: Make, questions: Row
     works = [(stage.stage, stage.what) for stage in report.plan.stages]
     selection = min(32, next(split.rows for split in report.data.splits if split.name == "validation"))
     assert ("baselines", f"zero_shot: {selection} answers of validation") in works
-    assert ("baselines", f"few_shot: {selection} answers of validation") in works
+    assert ("baselines", f"few_shot: {selection} answers of validation, 2 ways") in works
     assert ("attempt top", "lower 2 blocks, computed once") in works
     assert not [what for stage, what in works if stage == "attempt all" and "computed once" in what]
     assert len([what for stage, what in works if stage == "test" and what.startswith("tuned")]) == 1

@@ -94,7 +94,7 @@ def test_more_of_anything_takes_longer(plan: Callable[..., Plan]) -> None:
 
 
 def test_examples_in_the_prompt_and_ways_to_choose_them_cost(plan: Callable[..., Plan]) -> None:
-    small = plan()
+    small = plan(sections={"evaluation": {"few_shot": {"k": [2]}}})
     assert _seconds(small, "baselines: few_shot") > _seconds(small, "baselines: zero_shot")
     three = plan(sections={"evaluation": {"few_shot": {"k": [2], "seeds": 3}}})
     assert "few_shot: 10 answers of validation, 3 ways" in [stage.what for stage in three.stages]

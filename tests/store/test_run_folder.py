@@ -69,10 +69,9 @@ def test_the_names_are_those_of_the_design() -> None:
         attempt.history: "attempts/001/training/history.jsonl",
         attempt.history_summary: "attempts/001/training/history.json",
         attempt.checkpoints: "attempts/001/training",
-        attempt.checkpoint(40): "attempts/001/training/checkpoint-40",
+        attempt.left_out: "attempts/001/training/left_out.jsonl",
         attempt.evaluation: "attempts/001/evaluation",
         attempt.results("validation"): "attempts/001/evaluation/validation/results.json",
-        attempt.items("validation", "tuned"): "attempts/001/evaluation/validation/items-tuned.jsonl",
     }
     assert {path.relative_to("r").as_posix(): name for path, name in expected.items()} == {
         name: name for name in expected.values()

@@ -93,3 +93,21 @@ def tell(observers: Sequence[Observer], event: Event) -> None:
     """Give `event` to every observer, in order."""
     for observer in observers:
         observer(event)
+
+
+def as_part(observers: Sequence[Observer], label: str, start: int, total: int) -> Observer:
+    """An observer for a part of some work: its progress is told as progress of the whole, all else as it is.
+
+    Args:
+        observers: Who is told.
+        label: Name of the whole.
+        start: What was done before the part.
+        total: Size of the whole.
+    """
+
+    def watch(event: Event, /) -> None:
+        if isinstance(event, Progress):
+            event = Progress(label=label, done=start + event.done, total=total)
+        tell(observers, event)
+
+    return watch

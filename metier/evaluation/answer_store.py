@@ -6,16 +6,13 @@ They hold text, so they are treated as the data itself: in the cache folder (mod
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from metier.engine.generate import Decoding
 from metier.engine.tree import Ints
-from metier.errors import RunFolderError
-from metier.events import Notice, Observer, tell
-from metier.store.files import append_json_line, read_json_lines
+from metier.evaluation.keyed_store import KeyedStore
 from metier.store.fingerprint import fingerprint
 
 
@@ -29,26 +26,15 @@ class StoredAnswer:
     """What it took when it was written."""
 
 
-@dataclass(eq=False)
-class AnswerStore:
+class AnswerStore(KeyedStore[StoredAnswer]):
     """Written answers, found by model, prompt and settings."""
 
-    path: Path
-    identity: str
-    """Weights and dtype of the base model."""
-    observers: Sequence[Observer] = ()
-    _rows: dict[str, StoredAnswer] = field(default_factory=dict, init=False, repr=False)
+    HOLDS = "stored answers, removed; they will be written again"
 
-    def __post_init__(self) -> None:
-        """Read what is stored; a torn last line is left out, a damaged file is removed and reported."""
-        if not self.path.exists():
-            return
-        try:
-            self._rows = {str(row["key"]): _answer(row) for row in read_json_lines(self.path)}
-        except (RunFolderError, KeyError, TypeError, ValueError):
-            message = f"{self.path.name}: damaged file of stored answers, removed; they will be written again."
-            tell(self.observers, Notice(topic="cache", message=message))
-            self.path.unlink(missing_ok=True)
+    @staticmethod
+    def value_of(row: Mapping[str, Any]) -> StoredAnswer:
+        """The answer of a line."""
+        return StoredAnswer(text=str(row["text"]), stop=str(row["stop"]), seconds=float(row["seconds"]))
 
     def key(self, prompt: Ints, decoding: Decoding, number: int) -> str:
         """The key of one prompt; the batch size is no part of it, the place only where answers are sampled."""
@@ -64,14 +50,8 @@ class AnswerStore:
 
     def find(self, key: str) -> StoredAnswer | None:
         """The answer under `key`; None when there is none."""
-        return self._rows.get(key)
+        return self._values.get(key)
 
     def keep(self, key: str, answer: StoredAnswer) -> None:
         """Remember one answer."""
-        self._rows[key] = answer
-        row = {"key": key, "text": answer.text, "stop": answer.stop, "seconds": answer.seconds}
-        append_json_line(self.path, row)
-
-
-def _answer(row: dict[str, Any]) -> StoredAnswer:
-    return StoredAnswer(text=str(row["text"]), stop=str(row["stop"]), seconds=float(row["seconds"]))
+        self.add(key, answer, {"text": answer.text, "stop": answer.stop, "seconds": answer.seconds})

@@ -23,7 +23,7 @@ from metier.evaluation.results import Answer
 from metier.evaluation.score_store import ScoreStore
 from metier.evaluation.scoring import ChosenRule, Floats, Rule, choose_rule, make_rule
 from metier.evaluation.systems import AnswerOptions, Material
-from metier.events import Event, Observer, Progress, tell
+from metier.events import Observer, as_part
 from metier.model.encode import EncodedPrompt, Encoder
 from metier.model.prompt import PromptFormat
 
@@ -92,7 +92,7 @@ class LabelScorer:
         fresh: dict[int, Scored] = {}
         for start in range(0, len(todo), SLICE):
             some = todo[start : start + SLICE]
-            watch = _offset_observer(self.observers, self.name, start, len(todo))
+            watch = as_part(self.observers, self.name, start, len(todo))
             fresh |= dict(zip(some, self._compute([encoded[number] for number in some], answers, watch), strict=True))
             for number in some:
                 if self.store:
@@ -125,16 +125,6 @@ class LabelScorer:
         started = time.perf_counter()
         score_labels(runner, some, answers, budget=self.budget)
         return (time.perf_counter() - started) / len(some)
-
-
-def _offset_observer(observers: Sequence[Observer], label: str, start: int, total: int) -> Observer:
-    """Turns the progress of one slice into progress of the whole."""
-
-    def watch(event: Event, /) -> None:
-        if isinstance(event, Progress):
-            tell(observers, Progress(label=label, done=start + event.done, total=total))
-
-    return watch
 
 
 def store_label_trees(runner: TreeRunner, prompts: Sequence[Ints], answers: Sequence[Ints], title: str) -> None:

@@ -26,7 +26,7 @@ from metier.evaluation.evaluate import RecordSet, evaluate_system
 from metier.evaluation.measures import score_of
 from metier.evaluation.results import Answer, Evaluation
 from metier.evaluation.systems import AnswerOptions, Material
-from metier.events import Event, Observer, Progress, tell
+from metier.events import Observer, as_part
 from metier.model.chat_encode import ChatEncoder
 from metier.model.chat_prompt import ChatPrompt
 from metier.model.encode import EncodedPrompt
@@ -63,7 +63,7 @@ class Writer:
     def answer(self, inputs: Sequence[Input], options: AnswerOptions) -> Iterator[Answer]:
         """One written answer for every input, in order; one that cannot be asked has a reason instead."""
         for start in range(0, len(inputs), SLICE):
-            watch = _offset_observer(self.observers, self.name, start, len(inputs))
+            watch = as_part(self.observers, self.name, start, len(inputs))
             yield from self._slice(inputs[start : start + SLICE], options.first + start, watch)
 
     def target_logprobs(self, records: Sequence[Record]) -> list[tuple[float, int] | None]:
@@ -137,16 +137,6 @@ class Writer:
             )
             for each in written
         ]
-
-
-def _offset_observer(observers: Sequence[Observer], label: str, start: int, total: int) -> Observer:
-    """Turns the progress of one slice into progress of the whole."""
-
-    def watch(event: Event, /) -> None:
-        shifted = Progress(label=label, done=start + event.done, total=total) if isinstance(event, Progress) else event
-        tell(observers, shifted)
-
-    return watch
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

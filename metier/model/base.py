@@ -85,6 +85,11 @@ class BaseModel:
         """All parameters; tied ones count once."""
         return sum(parameter.numel() for parameter in self.network.parameters())
 
+    @property
+    def bytes(self) -> int:
+        """Size of all parameters as they lie in memory; tied ones count once."""
+        return sum(parameter.numel() * parameter.element_size() for parameter in self.network.parameters())
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, without special tokens and without any limit on length."""
         if not texts:

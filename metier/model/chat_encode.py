@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -52,6 +52,7 @@ class ChatEncoder:
     """Turns conversations into ids of one model."""
 
     encoder: Encoder
+    _counts: dict[str, int] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def max_length(self) -> int:
@@ -59,8 +60,10 @@ class ChatEncoder:
         return self.encoder.max_length
 
     def count(self, text: str) -> int:
-        """Tokens of a text alone."""
-        return len(self.encoder.ids(self.encoder.harmless(text)))
+        """Tokens of a text alone; counted once, since lengths of all training records are wanted more than once."""
+        if text not in self._counts:
+            self._counts[text] = len(self.encoder.ids(self.encoder.harmless(text)))
+        return self._counts[text]
 
     def prompt(
         self, prompt: ChatPrompt, turns: Sequence[Message], tools: str | None = None, *, room: int

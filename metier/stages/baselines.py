@@ -92,16 +92,15 @@ def _ground_of(shop: Workshop, trunk: TrunkCache | None) -> Ground | WritingGrou
     recipe = language_model_candidate(shop)
     base = shop.base(recipe.model)
     encoder, runner = shop.encoder(base, recipe), TreeRunner(base.network, None, shop.observers)
-    size = sum(p.numel() * p.element_size() for p in base.network.parameters())
     budget = recipe.training.tokens_per_microbatch
     if shop.recipe.task not in WRITES:
         return ReadingGround(
-            name=base.name, runner=runner, encoder=encoder, parameters=base.parameters, bytes=size, budget=budget
+            name=base.name, runner=runner, encoder=encoder, parameters=base.parameters, bytes=base.bytes, budget=budget
         )
     chat = ChatEncoder(encoder)
     return WritingGround(
         name=base.name, context=base.context, runner=runner, encoder=chat, prompt=shop.chat_prompt(recipe),
-        decoding=shop.decoding(recipe, chat), parameters=base.parameters, bytes=size, budget=budget,
+        decoding=shop.decoding(recipe, chat), parameters=base.parameters, bytes=base.bytes, budget=budget,
         store=shop.answers(base),
     )  # fmt: skip
 
@@ -118,7 +117,7 @@ def _ground(shop: Workshop, trunk: TrunkCache | None) -> Ground:
         prompt=prompt,
         list_labels=recipe.prompt.list_labels,
         parameters=base.parameters,
-        bytes=sum(p.numel() * p.element_size() for p in base.network.parameters()),
+        bytes=base.bytes,
         budget=recipe.training.tokens_per_microbatch,
         store=shop.scores(base),
         tuned_prompt_hash=prompt.hash if trunk is not None else None,

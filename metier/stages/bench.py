@@ -1,4 +1,4 @@
-"""What the steps of one attempt share, and what learning leaves: the ground of `labelling`, `writing` and `reading`."""
+"""What the steps of one attempt share, and what learning leaves: the ground of `labelling` and `writing`."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -112,7 +111,7 @@ def _learn_a_head(bench: Bench) -> Learned:
 def _fitting(bench: Bench, encoded: Sequence[EncodedPrompt]) -> tuple[list[Choice], list[EncodedPrompt]]:
     """The training records that are used, by the policy for long texts."""
     places = fitting_records(bench, [each.cut for each in encoded])
-    records: list[Any] = choices(bench.shop.train)
+    records = choices(bench.shop.train)
     return [records[place] for place in places], [encoded[place] for place in places]
 
 

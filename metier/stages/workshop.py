@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -130,10 +130,13 @@ class Workshop:
         """How a record is put before a language model that writes."""
         return make_chat_prompt(with_instruction(recipe.prompt, self.data.card))
 
+    def generation(self, recipe: Recipe, encoder: ChatEncoder) -> dict[str, Any]:
+        """The generation section as plain values, the longest answer settled by the training answers."""
+        return settle_generation(recipe.generation, encoder, [record.gold for record in self.train])
+
     def decoding(self, recipe: Recipe, encoder: ChatEncoder) -> Decoding:
-        """How answers are written, the longest answer settled by the training answers."""
-        settled = settle_generation(recipe.generation, encoder, [record.gold for record in self.train])
-        return decoding_of(settled, encoder, seed=recipe.seed)
+        """The same as the engine takes it."""
+        return decoding_of(self.generation(recipe, encoder), encoder, seed=recipe.seed)
 
     def trunk(self, base: BaseModel, depth: int, *, causal: bool) -> TrunkCache:
         """Stored boundary states of the lowest `depth` blocks of a base model."""

@@ -15,7 +15,6 @@ from metier.errors import DataError
 from metier.events import Notice, tell
 from metier.model.chat_encode import ChatEncoder, EncodedConversation
 from metier.model.chat_prompt import ChatPrompt
-from metier.model.generation import settle_generation
 from metier.model.passages import passage_sequences
 from metier.stages.bench import Bench, Learned, fitting_records, shown_rows, train
 from metier.store.files import append_json_line
@@ -33,7 +32,7 @@ def learn_to_write(bench: Bench) -> Learned:
     encoder = ChatEncoder(bench.encoder)
     loss_on = bench.recipe.training.loss_on
     records = conversations(shop.train)
-    generation = settle_generation(bench.recipe.generation, encoder, [record.gold for record in records])
+    generation = shop.generation(bench.recipe, encoder)
     room = int(generation["max_new_tokens"])  # what is learned is cut as it is when the model is asked
     encoded = [encoder.turns(prompt, record, loss_on, room=room) for record in records]
     places = fitting_records(bench, [each.cut and not each.fault for each in encoded])

@@ -48,6 +48,11 @@ format: $(STAMP)  ## Format the code and fix what can be fixed by machine
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+.PHONY: bench
+bench: $(STAMP)  ## Measure speed and memory beside peers (over an hour; METIER_BENCH_DATA names the data sets)
+	@$(BIN)/python -m bench.peers make
+	@$(BIN)/python -m bench all
+
 .PHONY: golden
 golden: $(STAMP)  ## Write the frozen lists in tests/golden again (flags, recipe fields): read the diff
 	@METIER_GOLDEN=write $(BIN)/python -m pytest -q tests/architecture/test_frozen_lists.py

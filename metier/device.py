@@ -1,4 +1,4 @@
-"""Hardware, dtype, threads, seeds and the team of processes: the only file that asks what hardware exists."""
+"""Hardware, dtype, threads and seeds: the only file that asks what hardware exists."""
 
 from __future__ import annotations
 
@@ -7,34 +7,17 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metier.errors import LackingEnvironment
 from metier.recipe.sections import HardwareSection
+from metier.team import Team, current_team
 
 if TYPE_CHECKING:
     import torch
-
-
-@dataclass(frozen=True)
-class Team:
-    """The processes that do one run together. Stages are marked *once* (rank 0 works) or *sharded*."""
-
-    rank: int = 0
-    size: int = 1
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this process writes files and talks to the user."""
-        return self.rank == 0
-
-    def share(self, items: int) -> range:
-        """The item numbers that this process works on: contiguous, and all ranks together cover each once."""
-        start = items * self.rank // self.size
-        return range(start, items * (self.rank + 1) // self.size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +31,7 @@ class Hardware:
     threads: int
     reason: str
     """Why this dtype and device, as a sentence."""
-    team: Team = Team()
+    team: Team = field(default_factory=Team)
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -73,9 +56,12 @@ def choose_hardware(section: HardwareSection) -> Hardware:
         reason = f"{device} {'has' if native else 'has no'} native bfloat16"
     else:
         dtype, reason = section.dtype, "set by the recipe"
-    threads = section.threads or available_cores()
+    team = current_team()
+    threads = section.threads or max(1, available_cores() // team.local_size)
     torch.set_num_threads(threads)
-    return Hardware(device=device, dtype=dtype, threads=threads, reason=reason)
+    if device == "cpu":
+        _keep_freed_memory()
+    return Hardware(device=device, dtype=dtype, threads=threads, reason=reason, team=team)
 
 
 def _choose_device(wanted: str) -> str:
@@ -90,6 +76,41 @@ def _choose_device(wanted: str) -> str:
             " or ".join(name for name, there in present.items() if there), 'Set it to "auto".',
         )  # fmt: skip
     return wanted
+
+
+MALLOC_TRIM_THRESHOLD, MALLOC_MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's mallopt, from its malloc.h."""
+
+
+@lru_cache
+def _keep_freed_memory() -> bool:
+    """Let the C library keep what tensors free, for the next tensors; returns whether it listens (glibc does).
+
+    By default large blocks go back to the system when they are freed, and every page of the next one is asked for
+    and cleared again: a tenth of the time of a training step.
+    """
+    library = _c_library()
+    if library is None:
+        return False
+    largest = 2**31 - 1
+    return bool(library.mallopt(MALLOC_TRIM_THRESHOLD, largest) and library.mallopt(MALLOC_MMAP_THRESHOLD, largest))
+
+
+def release_freed_memory() -> None:
+    """Give memory that is free but kept back to the system: worth it between stages, not between steps."""
+    library = _c_library()
+    if library is not None:
+        library.malloc_trim(0)
+
+
+def _c_library() -> Any | None:
+    """The C library of this process where it is glibc; None elsewhere."""
+    if platform.system() != "Linux":
+        return None
+    import ctypes
+
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
 
 
 @lru_cache
@@ -116,6 +137,17 @@ def cpu_flags() -> frozenset[str]:
     return frozenset()
 
 
+@lru_cache
+def cpu_vendor() -> str:
+    """Maker of the processor as Linux names it (`GenuineIntel`, `AuthenticAMD`); empty where it does not."""
+    path = Path("/proc/cpuinfo")
+    if path.exists():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("vendor_id"):
+                return line.partition(":")[2].strip()
+    return ""
+
+
 def available_cores() -> int:
     """CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -137,6 +169,16 @@ def available_memory_bytes() -> int:
     return int(psutil.virtual_memory().available)
 
 
+def free_memory_bytes(device: torch.device) -> int:
+    """Memory in bytes that tensors on a device can still take: on a GPU what is free or held by torch and unused."""
+    import torch
+
+    if device.type != "cuda":
+        return available_memory_bytes()
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + unused
+
+
 def peak_memory_bytes() -> int | None:
     """Highest resident memory of this process so far in bytes; None where the system does not say."""
     try:
@@ -145,6 +187,22 @@ def peak_memory_bytes() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak if platform.system() == "Darwin" else peak * 1024)
+
+
+def energy_joules() -> float | None:
+    """What the processors have used since some moment in the past, by their own counters (RAPL, Linux).
+
+    Two readings are compared; a counter that began anew in between makes the difference negative. None where
+    the machine has no such counter or does not let this user read it.
+    """
+    total, found = 0, False
+    for zone in Path("/sys/class/powercap").glob("intel-rapl:?"):  # packages; their parts have a second number
+        try:
+            total += int((zone / "energy_uj").read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return None
+        found = True
+    return total / 1e6 if found else None
 
 
 def describe_machine() -> dict[str, Any]:

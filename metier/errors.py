@@ -9,6 +9,8 @@
     |   +-- ArgumentError              a command-line argument or a Python argument
     +-- TrainingError              1   training cannot go on (loss is not finite)
     +-- InterruptedRun             4   stopped from outside; `--resume` continues
+    |   +-- ProcessLost                another process of the same run ended without a word
+    +-- OtherProcessFailed         *   another process of the same run failed; its exit code
     +-- LackingEnvironment         5   the machine lacks something
         +-- MissingPackage             an optional package; the message has the install line
         +-- DiskFull                   no space while saving; nothing is left half-written
@@ -97,6 +99,19 @@ class InterruptedRun(MetierError):
     """Stopped from outside; the run folder is consistent and `--resume` continues."""
 
     exit_code = 4
+
+
+class ProcessLost(InterruptedRun):
+    """Another process of the same run ended without a word, was killed, or does not answer."""
+
+
+class OtherProcessFailed(MetierError):
+    """Another process of the same run failed and said why; this one ends with the same exit code."""
+
+    def __init__(self, where: str, found: str, *, exit_code: int) -> None:
+        """As `MetierError`, with the exit code of the process that failed."""
+        self.exit_code = exit_code
+        super().__init__(where, found)
 
 
 class LackingEnvironment(MetierError):

@@ -8,16 +8,19 @@
     report     a page for a person, a card for everyone else
 
 Every stage is recorded in `run.json` when it is done; a killed run continues with `resume`.
+
+Several processes (`metier.team`) all go through this flow. Rank 0 alone claims the folder, prepares the data,
+writes and talks; training, scoring and writing answers are shared out where they are done.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from metier.data.instruction import with_instruction
 from metier.data.locate import locate_files
@@ -25,7 +28,7 @@ from metier.data.prepare import load_prepared, prepare_data
 from metier.data.prepared import PreparedData
 from metier.errors import DONE, GATE_FAILED, ArgumentError, RecipeError, RunFolderError
 from metier.evaluation.results import Comparison
-from metier.events import Observer, StageFinished, StageStarted, tell
+from metier.events import Notice, Observer, StageFinished, StageStarted, tell
 from metier.recipe.candidates import resolve_candidates
 from metier.recipe.dump import dump_recipe, recipe_hash
 from metier.recipe.load import expand
@@ -47,9 +50,12 @@ from metier.store.run_folder import (
     finish_run,
     finish_stage,
     point_latest,
+    read_state,
     stage_key,
 )  # fmt: skip
 from metier.store.stages import keep_stage, take_stage
+from metier.store.values import from_plain, to_plain
+from metier.team import Team, current_team, joined_team
 
 if TYPE_CHECKING:
     from metier.stages.attempt import Attempt
@@ -80,6 +86,7 @@ def run_recipe(
     resume: bool = False,
     until: str | None = None,
     observers: Sequence[Observer] = (),
+    cluster: str | None = None,
 ) -> RunResult:
     """Run a recipe from data to report.
 
@@ -89,6 +96,8 @@ def run_recipe(
         resume: Whether an incomplete run in that folder is continued.
         until: `data` or `train`: stop after that stage; the run stays incomplete and can be resumed.
         observers: Told about everything that happens.
+        cluster: Address of a Ray cluster that trains the candidates, `local` to start one on this machine. None:
+            they are trained here, one after the other.
 
     Raises:
         MetierError: as `metier.errors` lists them; its `exit_code` is the command's.
@@ -98,11 +107,21 @@ def run_recipe(
     identity = recipe_hash(recipe)
     path = output or (Path(expand(recipe.output.dir)) if recipe.output.dir else default_run_path(recipe.name, identity))
     candidates = resolve_candidates(recipe)
-    locate_files(recipe.data, task=recipe.task)  # a wrong path is told before a folder is made
     folder = RunFolder(path)
-    with alone_in(path, folder.state):
-        state = claim_run_folder(path, recipe_hash=identity, recipe_text=dump_recipe(recipe), resume=resume)
-        return _go_through(recipe, candidates, folder, state, until=until, observers=observers)
+
+    def claim() -> dict[str, Any]:
+        text = dump_recipe(recipe)
+        return to_plain(claim_run_folder(path, recipe_hash=identity, recipe_text=text, resume=resume))  # type: ignore[no-any-return]
+
+    with joined_team() as team:
+        if cluster is not None and team.size > 1:
+            raise ArgumentError("--cluster", f"was given to {_counted(team.size)}", "one: workers are the cluster's")
+        if team.is_first:
+            locate_files(recipe.data, task=recipe.task)  # a wrong path is told before a folder is made
+        with alone_in(path, folder.state) if team.is_first else nullcontext():
+            state = from_plain(RunState, team.once(claim), where=str(folder.state))
+            heard = observers if team.is_first else ()
+            return _go_through(recipe, candidates, folder, state, until=until, observers=heard, cluster=cluster)
 
 
 def _go_through(
@@ -113,12 +132,15 @@ def _go_through(
     *,
     until: str | None,
     observers: Sequence[Observer],
+    cluster: str | None,
 ) -> RunResult:
     """The stages in order, in a folder that is ours."""
     if state.complete:
         summary = gather_summary(folder)
         return RunResult(folder=folder, exit_code=state.exit_code or DONE, reused=True, summary=summary)
-    observers = (*observers, EventLog(folder.events))
+    team = current_team()
+    if team.is_first:
+        observers = (*observers, EventLog(folder.events))
 
     data = _prepare(recipe, folder, observers)
     if until == "data":
@@ -131,38 +153,98 @@ def _go_through(
     from metier.stages.workshop import Workshop
 
     shop = Workshop(recipe, candidates, folder, data, observers)
-    # A missing or damaged model is told before hours go into another.
-    models = fingerprint([shop.weights(each.model) for each in candidates.values()])
+    # A missing or damaged model is told before hours go into another; what is fetched, rank 0 fetches.
+    models = team.once(lambda: fingerprint([shop.weights(each.model) for each in candidates.values()]))
     shop.refuse_unfit()
-    _refuse_change(folder, "models", models, "the weights of a base model")
-    finish_stage(folder, "models", models)
+    team.once(lambda: _hold_to(folder, "models", models, "the weights of a base model"))
     hardware = fingerprint([shop.hardware.device, shop.hardware.dtype])
-    _refuse_change(folder, "hardware", hardware, "the device or dtype that the recipe leads to")
-    finish_stage(folder, "hardware", hardware)
-    write_lock(shop, (), state.recipe_hash)
+    team.once(lambda: _hold_to(folder, "hardware", hardware, "the device or dtype that the recipe leads to"))
+    shop.batch_processes = team.once(lambda: _processes_of_a_batch(folder, team, observers))
+    team.once(lambda: write_lock(shop, (), state.recipe_hash))
+    _predict(shop, state.recipe_hash)
     _baselines(shop)
+    if cluster is not None:
+        _train_on_cluster(shop, cluster)
     attempts = [_attempt(shop, name, number) for number, name in enumerate(candidates, start=1)]
     if until == "train":
         return RunResult(folder=folder, exit_code=DONE, reused=False, summary=None)
     comparison = _test(shop, attempts, state.recipe_hash)
     summary = _report(shop, attempts, state.recipe_hash)
     exit_code = DONE if all(gate.passed for gate in comparison.gates) else GATE_FAILED
-    finish_run(folder, exit_code)
-    point_latest(folder)  # only now: a run that failed must not take the place of the last good one
+    if team.is_first:
+        finish_run(folder, exit_code)
+        point_latest(folder)  # only now: a run that failed must not take the place of the last good one
     return RunResult(folder=folder, exit_code=exit_code, reused=False, summary=summary)
+
+
+def _predict(shop: Workshop, identity: str) -> None:
+    """What the run will need, written down before it begins; a run that goes on keeps what was said first."""
+    from metier.device import energy_joules
+    from metier.planning.calibrate import machine_name
+    from metier.planning.predict import predict_run
+    from metier.planning.receipt import write_prediction
+
+    if shop.folder.plan.exists() or shop.team.size > 1:  # the plan is one process's
+        return
+    found = predict_run(shop.recipe, shop.candidates, identity, shop.data, shop.hardware, shop.base)
+    if found is not None:
+        plan, how = found
+        write_prediction(shop.folder, plan, how, machine_name(shop.hardware), energy_joules())
+
+
+def _settle(shop: Workshop) -> None:
+    """The receipt: what the run took, beside what was predicted."""
+    from metier.device import energy_joules, peak_memory_bytes
+    from metier.planning.receipt import write_receipt
+
+    state = read_state(shop.folder)
+    on_cpu = shop.hardware.device == "cpu"  # elsewhere the plan is about the device's own memory
+    write_receipt(
+        shop.folder, peak_bytes=peak_memory_bytes() if on_cpu and not state.resumed else None,
+        joules=energy_joules(), keep=not state.resumed,
+    )  # fmt: skip
+
+
+def _hold_to(folder: RunFolder, name: str, key: str, what: str) -> None:
+    """Refuse to go on with something else than the run began with, and write down what that is."""
+    _refuse_change(folder, name, key, what)
+    finish_stage(folder, name, key)
+
+
+def _processes_of_a_batch(folder: RunFolder, team: Team, observers: Sequence[Observer]) -> int:
+    """Processes that an optimiser step's batch is counted for: what the run began with."""
+    began = stage_key(folder, "processes")
+    if began is None:
+        finish_stage(folder, "processes", str(team.size))
+        return team.size
+    if int(began) != team.size:
+        message = (
+            f"This run began with {_counted(int(began))} and goes on with {team.size}. An optimiser step stays what it "
+            f"was: training.per_device_train_batch_size counts for {began}, and {_counted(team.size)} share out its "
+            "examples."
+        )
+        tell(observers, Notice(topic="processes", message=message))
+    return int(began)
+
+
+def _counted(processes: int) -> str:
+    return f"{processes} process" + ("es" if processes != 1 else "")
 
 
 def _prepare(recipe: Recipe, folder: RunFolder, observers: Sequence[Observer]) -> PreparedData:
     """The data stage: read back, taken from the cache, or done."""
-    files = {str(path): file_sha256(path) for path in locate_files(recipe.data, task=recipe.task).all_files()}
-    key = fingerprint([STAGE_VERSION, "data", recipe.task, recipe.data.model_dump(mode="json"), recipe.seed, files])
-    _refuse_change(folder, "data", key, "its data or metier itself")
-    _reuse(folder, "data", key, folder.data, observers, lambda: _prepare_now(recipe, folder, observers))
+    current_team().once(lambda: _prepare_once(recipe, folder, observers))
     return load_prepared(folder.data)
 
 
-def _prepare_now(recipe: Recipe, folder: RunFolder, observers: Sequence[Observer]) -> None:
-    prepare_data(recipe.data, seed=recipe.seed, folder=folder.data, observers=observers, task=recipe.task)
+def _prepare_once(recipe: Recipe, folder: RunFolder, observers: Sequence[Observer]) -> None:
+    files = {str(path): file_sha256(path) for path in locate_files(recipe.data, task=recipe.task).all_files()}
+    key = fingerprint([STAGE_VERSION, "data", recipe.task, recipe.data.model_dump(mode="json"), recipe.seed, files])
+    _refuse_change(folder, "data", key, "its data or metier itself")
+    if not _taken(folder, "data", key, folder.data, observers):
+        with _stage("data", observers):
+            prepare_data(recipe.data, seed=recipe.seed, folder=folder.data, observers=observers, task=recipe.task)
+        _keep(folder, "data", key, folder.data)
 
 
 def _baselines(shop: Workshop) -> None:
@@ -173,13 +255,14 @@ def _baselines(shop: Workshop) -> None:
     asked = [getattr(recipe, section).model_dump(mode="json") for section in ("prompt", "generation")]
     read = [recipe.evaluation.model_dump(mode="json"), recipe.task, asked, recipe.seed]
     key = fingerprint([STAGE_VERSION, "baselines", read, shop.data.card.fingerprint])
-    if stage_key(shop.folder, "baselines") == key:
+    team = shop.team
+    if team.once(lambda: stage_key(shop.folder, "baselines") == key):
         detail = "done before in this run"
         tell(shop.observers, StageFinished(stage="baselines", seconds=0.0, reused=True, detail=detail))
         return
     with _stage("baselines", shop.observers):
         measure_baselines(shop, baseline_systems(shop))
-    finish_stage(shop.folder, "baselines", key)
+    team.once(lambda: finish_stage(shop.folder, "baselines", key))
 
 
 def _test(shop: Workshop, attempts: list[Attempt], identity: str) -> Comparison:
@@ -189,7 +272,7 @@ def _test(shop: Workshop, attempts: list[Attempt], identity: str) -> Comparison:
 
     with _stage("test", shop.observers):
         chosen = choose_attempt(attempts, shop.recipe.evaluation, shop.model_size, shop.recipe.seed)
-        promote(shop, attempts, chosen)
+        shop.team.once(lambda: promote(shop, attempts, chosen))
         return open_test_set(shop, chosen.attempt, run_identity(shop, identity))
 
 
@@ -197,36 +280,68 @@ def _report(shop: Workshop, attempts: list[Attempt], identity: str) -> RunSummar
     """The lock file, the page and the card, from what the stages left in the folder."""
     from metier.stages.lock import write_lock
 
-    with _stage("report", shop.observers):
+    def write() -> None:
         write_lock(shop, attempts, identity)
+        _settle(shop)
         summary = gather_summary(shop.folder)
         write_report(summary, shop.folder.report)
         write_model_card(summary, shop.folder.readme)
-        return summary
+
+    with _stage("report", shop.observers):
+        shop.team.once(write)
+    return gather_summary(shop.folder)
+
+
+def _train_on_cluster(shop: Workshop, cluster: str) -> None:
+    """Train every candidate that was not trained before on a cluster; what it leaves is then read as any other."""
+    from metier.fleet import run_on_cluster
+
+    keys = {name: _attempt_key(shop, name) for name in shop.candidates}
+    numbers = {name: number for number, name in enumerate(shop.candidates, start=1)}
+    places = {name: shop.folder.attempt(number).path for name, number in numbers.items()}
+    todo = [
+        (name, numbers[name]) for name, key in keys.items()
+        if not _taken(shop.folder, f"attempt {name}", key, places[name], shop.observers)
+    ]  # fmt: skip
+    if not todo:
+        return
+    with _stage("attempts on the cluster", shop.observers):
+        for name in run_on_cluster(cluster, shop, todo, shop.observers):
+            _keep(shop.folder, f"attempt {name}", keys[name], places[name])
 
 
 def _attempt(shop: Workshop, name: str, number: int) -> Attempt:
     """One candidate's attempt: read back, taken from the cache, or trained."""
     from metier.stages.attempt import read_attempt, run_attempt
+
+    recipe, key = shop.candidates[name], _attempt_key(shop, name)
+    stage, place, team = f"attempt {name}", shop.folder.attempt(number).path, shop.team
+    if not team.once(lambda: _taken(shop.folder, stage, key, place, shop.observers)):
+        with _stage(stage, shop.observers):
+            run_attempt(shop, name, recipe, number)
+        team.once(lambda: _keep(shop.folder, stage, key, place))
+    # One that was taken from the cache came with the recipe of its run: another name, other gates.
+    team.once(lambda: write_text(shop.folder.attempt(number).recipe, dump_recipe(recipe)))
+    return read_attempt(shop, name, recipe, number)
+
+
+def _attempt_key(shop: Workshop, name: str) -> str:
+    """All that an attempt reads."""
     from metier.stages.lock import tool_versions
 
     recipe = shop.candidates[name]
     read = ("seed", "task", "model", "prompt", "adaptation", "training", "generation", "evaluation", "hardware")
     # The prompt as it is asked: an instruction may come from the data's shape and the name of its column.
     asked = recipe.model_copy(update={"prompt": with_instruction(recipe.prompt, shop.data.card)})
-    fields = {field: asked.model_dump(mode="json")[field] for field in read}
+    told = {"hardware": {"price_per_hour", "currency", "watts"}}  # only the plan reads these
+    fields = {field: asked.model_dump(mode="json", exclude=told)[field] for field in read}
     # The name alone would not do: other weights may lie in the same folder, or under the same hub branch, by now.
     weights = shop.weights(recipe.model)
     # Resolved: `auto` may lead elsewhere on the machine that filled the cache.
-    place_of_work = [shop.hardware.device, shop.hardware.dtype]
+    place_of_work = [shop.hardware.device, shop.hardware.dtype, shop.batch_processes]
     data = [_what_attempts_read(shop), recipe.data.too_long, shop.recipe.seed]
     # The name stands in the results of an attempt.
-    key = fingerprint([STAGE_VERSION, "attempt", name, fields, weights, place_of_work, data, tool_versions()])
-    place = shop.folder.attempt(number).path
-    _reuse(shop.folder, f"attempt {name}", key, place, shop.observers, lambda: run_attempt(shop, name, recipe, number))
-    # One that was taken from the cache came with the recipe of its run: another name, other gates.
-    write_text(shop.folder.attempt(number).recipe, dump_recipe(recipe))
-    return read_attempt(shop, name, recipe, number)
+    return fingerprint([STAGE_VERSION, "attempt", name, fields, weights, place_of_work, data, tool_versions()])
 
 
 def _what_attempts_read(shop: Workshop) -> list[str]:
@@ -245,20 +360,21 @@ def _refuse_change(folder: RunFolder, stage: str, key: str, what: str) -> None:
         raise RunFolderError(str(folder.path), f"{what} changed since this run began", "", fix)
 
 
-def _reuse(
-    folder: RunFolder, stage: str, key: str, place: Path, observers: Sequence[Observer], work: Callable[[], object]
-) -> None:
-    """Do a stage unless it was done under the same key, here or in an earlier run."""
+def _taken(folder: RunFolder, stage: str, key: str, place: Path, observers: Sequence[Observer]) -> bool:
+    """Whether a stage was done under the same key: here, or in an earlier run, whose result is put in place."""
     if stage_key(folder, stage) == key:
-        tell(observers, StageFinished(stage=stage, seconds=0.0, reused=True, detail="done before in this run"))
-        return
-    if not place.exists() and take_stage(key, place):
+        detail = "done before in this run"
+    elif not place.exists() and take_stage(key, place):
         finish_stage(folder, stage, key)
         detail = "unchanged since an earlier run, taken from the cache"
-        tell(observers, StageFinished(stage=stage, seconds=0.0, reused=True, detail=detail))
-        return
-    with _stage(stage, observers):
-        work()
+    else:
+        return False
+    tell(observers, StageFinished(stage=stage, seconds=0.0, reused=True, detail=detail))
+    return True
+
+
+def _keep(folder: RunFolder, stage: str, key: str, place: Path) -> None:
+    """Write down that a stage is done, and keep what it left for later runs."""
     keep_stage(key, place)
     finish_stage(folder, stage, key)
 

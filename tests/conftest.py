@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,6 +149,20 @@ SIZES = {
         "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
         "num_key_value_heads": 2, "max_position_embeddings": 256, "head_dim": 8,
     },
+    "cohere2": {
+        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "max_position_embeddings": 256, "sliding_window": 5,
+        "layer_types": ["sliding_attention", "full_attention"],
+    },
+    "phi3": {
+        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "max_position_embeddings": 256, "pad_token_id": 0,
+    },
+    "qwen3_moe": {
+        "hidden_size": 32, "intermediate_size": 48, "moe_intermediate_size": 24, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256, "head_dim": 8,
+        "num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": True,
+    },
     "mamba": {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4},
     "bert": {
         "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -276,3 +292,118 @@ def metier(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
         return Outcome(code=code, out=seen.out, err=seen.err)
 
     return run
+
+
+# Several processes that do one thing together. What they import is loaded once; each job is forked from that,
+# one process a rank, and runs either Python code (which finds `arguments` and leaves `result`) or the command.
+TEAM_SERVER = """
+import json, os, signal, socket, sys, time, traceback
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import peft, sklearn.linear_model, transformers.models.llama.modeling_llama, torch.distributed
+import metier.cli.main as command, metier.run, metier.stages.test_set, metier.report.write, metier.training.train
+torch.set_num_threads(1)
+print("ready", flush=True)
+def work(job, rank):
+    os.environ.update(job["environment"], RANK=str(rank), LOCAL_RANK=str(rank))
+    log = os.open(job["log"] + str(rank), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.dup2(log, 1), os.dup2(log, 2)
+    code = 70
+    try:
+        if job["code"]:
+            known = {"arguments": job["arguments"], "__name__": "team"}
+            exec(compile(job["code"], "team", "exec"), known)
+            open(job["log"] + str(rank) + ".json", "w").write(json.dumps(known.get("result")))
+            code = 0
+        else:
+            sys.argv = ["metier", *job["arguments"]]
+            command.main()
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(code)
+for line in sys.stdin:
+    job = json.loads(line)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    size = str(job["size"])
+    job["environment"] |= {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1",
+                           "MASTER_PORT": str(port)}
+    children = []
+    for rank in range(job["size"]):
+        child = os.fork()
+        if child == 0:
+            work(job, rank)
+        children.append(child)
+    codes, started, due = [None] * len(children), time.monotonic(), job["signal"] is not None
+    while None in codes:
+        for rank, child in enumerate(children):
+            if codes[rank] is None:
+                ended, status = os.waitpid(child, os.WNOHANG)
+                if ended:
+                    codes[rank] = os.waitstatus_to_exitcode(status)
+        if due and os.path.exists(job["file"]) and job["text"] in open(job["file"], errors="replace").read():
+            due = False
+            for rank in job["ranks"]:
+                os.kill(children[rank], job["signal"])
+        if time.monotonic() - started > job["limit"]:
+            for rank, child in enumerate(children):
+                if codes[rank] is None:
+                    os.kill(child, signal.SIGKILL)
+        time.sleep(0.005)
+    print(json.dumps([codes, time.monotonic() - started]), flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class TeamEnded:
+    """How the processes ended, by rank: exit codes (or minus the signal), what they said, what code left."""
+
+    codes: list[int]
+    said: list[str]
+    results: list[Any]
+    seconds: float
+
+
+@pytest.fixture(scope="session")
+def in_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., TeamEnded]]:
+    """`in_processes(size, arguments, code=…, environment=…, kill=…, ranks=…, file=…, text=…)`: a team of processes.
+
+    Without `code` the arguments are those of the command. A signal `kill` goes to `ranks` as soon as `file`
+    holds `text`. All are killed after `limit` seconds: that they do not hang is part of what is tested.
+    """
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork")
+    log = tmp_path_factory.mktemp("team") / "log"
+    server = subprocess.Popen(
+        [sys.executable, "-c", TEAM_SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+        start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert server.stdin is not None and server.stdout is not None
+    assert server.stdout.readline() == "ready\n"
+
+    def run(
+        size: int, arguments: Any, *, code: str = "", environment: Mapping[str, str] | None = None, kill: int = 0,
+        ranks: Sequence[int] = (), file: Path | None = None, text: str = "", limit: float = 120.0,
+    ) -> TeamEnded:  # fmt: skip
+        cache = {name: os.environ[name] for name in ("METIER_CACHE", "METIER_STATE") if name in os.environ}
+        job = {
+            "size": size, "arguments": arguments, "code": code, "environment": {**cache, **(environment or {})},
+            "log": str(log), "signal": kill or None, "ranks": list(ranks), "file": str(file), "text": text,
+            "limit": limit,
+        }  # fmt: skip
+        assert server.stdin is not None and server.stdout is not None
+        server.stdin.write(json.dumps(job) + "\n")
+        server.stdin.flush()
+        codes, seconds = json.loads(server.stdout.readline())
+        said = [Path(f"{log}{rank}").read_text(encoding="utf-8") for rank in range(size)]
+        left = [Path(f"{log}{rank}.json") for rank in range(size)] if code and not any(codes) else []
+        return TeamEnded(codes, said, [json.loads(path.read_text(encoding="utf-8")) for path in left], seconds)
+
+    yield run
+    server.stdin.close()
+    server.wait(timeout=20)
+    server.stdout.close()

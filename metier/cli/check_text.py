@@ -7,6 +7,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from metier.cli.check_plan import (
+    alternatives_table,
+    disk_sentence,
+    memory_sentence,
+    money_sentences,
+    stage_rows,
+    time_sentence,
+)
 from metier.cli.check_words import (
     learned_sentences,
     lengths_table,
@@ -23,13 +31,13 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from metier.planning.outlook import Plan
     from metier.planning.results import (
         CandidateFindings,
         CheckReport,
         DataFindings,
         Learning,
         PieceView,
-        Plan,
         ShownToken,
         TokenView,
     )
@@ -256,53 +264,29 @@ def _add_tokens(text: Text, tokens: Sequence[ShownToken], between: str) -> None:
 
 def _plan(report: CheckReport, plan: Plan, width: int) -> Iterator[Text]:
     yield _title("\nPlan")
-    low, high = _about(plan.seconds / plan.factor), _about(plan.seconds * plan.factor)
-    yield _line(f"  Time: about {_about(plan.seconds)}; between {low} and {high} is to be expected.\n")
+    yield _line(f"  {time_sentence(plan)}\n")
     yield _stages(plan, width)
-    memory = plan.memory
-    parts = ", ".join(
-        f"{name} {formats.megabytes(size)}"
-        for name, size in (
-            ("programs", memory.program), ("weights", memory.weights), ("learning", memory.learning),
-            ("activations", memory.activations), ("scores over the vocabulary", memory.logits),
-            ("stored blocks", memory.trunk),
-            ("writing", memory.keys_values),
-        )
-        if size
-    )  # fmt: skip
-    free = f" of {_gigabytes(plan.memory_available)} free" if plan.memory_available is not None else ""
-    yield _line(f"\n  Memory: about {_gigabytes(plan.memory_bytes)}{free} ({parts}).")
-    yield _line(
-        f"  Disk: about {formats.megabytes(plan.cache_bytes)} in the cache, {formats.megabytes(plan.disk_bytes)} in "
-        f"{report.folder}."
-    )
+    yield _line("")
+    for sentence in (memory_sentence(plan), disk_sentence(plan, report.folder), *money_sentences(plan)):
+        yield _line(f"  {sentence}")
     yield _line(
         f"  Machine: {report.device}, {report.dtype} ({report.hardware_reason}), "
-        f"{formats.counted(report.threads, 'thread')}; {plan.flops_per_second / 1e9:,.0f} GFLOP/s measured now in this "
-        "model's matrix products."
+        f"{formats.counted(report.threads, 'thread')}; {plan.flops_per_second / 1e9:,.0f} GFLOP/s in this model's "
+        "matrix products."
     )
     yield _line(f"  Assumed: {'; '.join(plan.assumptions)}.")
+    if plan.alternatives:
+        yield _line("\n  Other ways, estimated on this machine:\n")
+        yield _table(alternatives_table(plan))
 
 
 def _stages(plan: Plan, width: int) -> Text:
     """The table of stages; on a narrow terminal without the columns that can be missed."""
     columns = ("Stage", "Work", "Tokens", "Without sharing", "Time")
-    rows = _stage_rows(plan)
+    rows = stage_rows(plan)
     kept = [(0, 1, 2, 3, 4), (0, 1, 2, 4), (0, 1, 4)]
     tables = [_table(aligned([columns[i] for i in some], [[row[i] for i in some] for row in rows])) for some in kept]
     return next((table for table in tables if max(map(len, table.plain.splitlines())) <= width), tables[-1])
-
-
-def _stage_rows(plan: Plan) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = []
-    before = ""
-    for stage in plan.stages:
-        tokens = f"{stage.tokens:,}" if stage.tokens else ""
-        single = f"{stage.logical_tokens:,}" if stage.logical_tokens else ""
-        named = stage.stage if stage.stage != before else ""
-        rows.append((named, stage.what, tokens, single, _about(stage.seconds)))
-        before = stage.stage
-    return rows
 
 
 def _paying(report: CheckReport) -> Iterator[Text]:
@@ -320,14 +304,6 @@ def _end(report: CheckReport) -> Iterator[Text]:
         yield _line(
             f"\nThis recipe cannot work: {formats.counted(len(report.faults), 'fault')}, named above.", "bold red"
         )
-
-
-def _about(seconds: float) -> str:
-    return "< 1 s" if seconds < 1 else formats.duration(seconds) if seconds >= 10 else f"{seconds:.0f} s"
-
-
-def _gigabytes(value: int) -> str:
-    return f"{value / 1e9:,.1f} GB"
 
 
 def _title(text: str) -> Text:

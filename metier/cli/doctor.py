@@ -7,9 +7,13 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from metier.cli.output import show, write_json_object
 from metier.cli.run import AsJson
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 OLDEST_PYTHON = (3, 11)
 DISK_WANTED = 5_000_000_000
@@ -71,6 +75,7 @@ def _packages() -> Iterator[Finding]:
     for line in declared:
         requirement = Requirement(line)
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            yield from _extra(requirement)
             continue
         fix = f'pip install "{requirement.name}{requirement.specifier}"'
         try:
@@ -83,6 +88,26 @@ def _packages() -> Iterator[Finding]:
         else:
             found = f"{version}, wanted {requirement.specifier}"
             yield Finding(what=requirement.name, found=found, state="missing", fix=fix)
+
+
+EXTRAS = {"quantization": "4-bit and 8-bit base models, 8-bit optimisers"}
+"""Extras that a user may want -> what for."""
+
+
+def _extra(requirement: Requirement) -> Iterator[Finding]:
+    """A package of an extra: there, or how to get it. None of them has to be there."""
+    for extra, purpose in EXTRAS.items():
+        assert requirement.marker is not None
+        if requirement.name == "metier" or not requirement.marker.evaluate({"extra": extra}):
+            continue
+        try:
+            found = f"{importlib.metadata.version(requirement.name)} ({purpose})"
+            yield Finding(what=f"{requirement.name} (extra)", found=found)
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(
+                what=f"{requirement.name} (extra)", state="note", found=f"not installed; {purpose}",
+                fix=f'pip install "metier[{extra}]"',
+            )  # fmt: skip
 
 
 def _hardware() -> Iterator[Finding]:

@@ -6,6 +6,7 @@ returns its exit code; what it raises becomes a message and the exit code of its
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ from typer.core import TyperCommand
 from typer.main import get_command
 
 from metier import __version__
-from metier.cli import cache, chat, check, compare, demo, doctor, export, init, predict, report, run, verify
+from metier.cli import cache, chat, check, compare, demo, doctor, export, init, plan, predict, report, run, verify
 from metier.cli.faults import describe_crash, describe_fault, fault_as_plain
 from metier.cli.output import say, write_json_object
 from metier.cli.overrides import overrides_as_settings, quoted
@@ -52,6 +53,7 @@ COMMANDS: dict[str, Any] = {
     "demo": demo.demo,
     "init": init.init,
     "check": check.check,
+    "plan": plan.plan,
     "run": run.run,
     "train": run.train,
     "compare": compare.compare_runs,
@@ -102,6 +104,8 @@ def run_command_line(arguments: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
+    # PEFT imports it where it is installed, and it then speaks of kernels that it would rather have.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         settled = overrides_as_settings(arguments or ["--help"])
         outcome = get_command(app).main(args=settled, prog_name="metier", standalone_mode=False)

@@ -34,6 +34,15 @@ Output = Annotated[
 ]  # fmt: skip
 Until = Annotated[str | None, typer.Option("--until", metavar="data|train", help="Stop after this stage.",
                                            show_default=False)]  # fmt: skip
+Processes = Annotated[
+    int,
+    typer.Option("--nproc-per-node", metavar="N", min=1, help="Processes on this machine that share the work."),
+]  # fmt: skip
+OnCluster = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="ADDRESS", show_default=False,
+                 help="Train the candidates on this Ray cluster; `local` starts one."),
+]  # fmt: skip
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
 
@@ -44,6 +53,8 @@ def run(
     until: Until = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an incomplete run.")] = False,
     settings: Settings = None,
+    processes: Processes = 1,
+    cluster: OnCluster = None,
     as_json: AsJson = False,
 ) -> int:
     """Prepare, train, evaluate and report: the whole flow.
@@ -56,7 +67,16 @@ def run(
     if until not in (None, "data", "train"):
         raise ArgumentError("--until", repr(until), "data or train")
     loaded = load_with_settings(recipe, settings)
-    return execute(loaded, output=output, until=until, resume=resume, as_json=as_json)
+    if processes > 1:
+        if cluster is not None:
+            raise ArgumentError("--cluster", "was given with --nproc-per-node", "one of them")
+        from metier.launch import launch
+
+        options = [("--output", output), ("--until", until), *(("--set", setting) for setting in settings or ())]
+        given = [text for name, value in options if value is not None for text in (name, str(value))]
+        flags = [name for name, wanted in (("--resume", resume), ("--json", as_json)) if wanted]
+        return launch(["run", str(recipe), *given, *flags], processes, say)
+    return execute(loaded, output=output, until=until, resume=resume, as_json=as_json, cluster=cluster)
 
 
 def train(
@@ -66,14 +86,21 @@ def train(
     until: Until = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an incomplete run.")] = False,
     settings: Settings = None,
+    processes: Processes = 1,
+    cluster: OnCluster = None,
     as_json: AsJson = False,
 ) -> int:
     """The same as `metier run`."""
-    return run(recipe, output=output, until=until, resume=resume, settings=settings, as_json=as_json)
+    return run(
+        recipe, output=output, until=until, resume=resume, settings=settings, processes=processes, cluster=cluster,
+        as_json=as_json,
+    )  # fmt: skip
 
 
-def execute(recipe: Recipe, *, output: Path | None, until: str | None, resume: bool, as_json: bool) -> int:
-    """Run a loaded recipe, draw its progress, and show how it ended.
+def execute(
+    recipe: Recipe, *, output: Path | None, until: str | None, resume: bool, as_json: bool, cluster: str | None = None
+) -> int:
+    """Run a loaded recipe, draw its progress, and show how it ended. Of several processes rank 0 does the talking.
 
     Args:
         recipe: What to do.
@@ -81,15 +108,25 @@ def execute(recipe: Recipe, *, output: Path | None, until: str | None, resume: b
         until: `data` or `train` to stop there; None for the whole flow.
         resume: Whether an incomplete run is continued.
         as_json: Whether the result is shown as one JSON object.
+        cluster: Address of the Ray cluster that trains the candidates; None: they are trained here.
 
     Returns:
         The exit code of the run: 0, or 3 when a gate failed.
     """
     from metier.cli.progress import watching
+    from metier.errors import OtherProcessFailed, ProcessLost
     from metier.run import run_recipe
+    from metier.team import team_of_environment
 
+    if not team_of_environment().is_first:
+        try:
+            return run_recipe(recipe, output=output, resume=resume, until=until, cluster=cluster).exit_code
+        except (OtherProcessFailed, ProcessLost) as fault:  # who failed has said why, or rank 0 does
+            return fault.exit_code
     with watching() as observer:
-        result = run_recipe(recipe, output=output, resume=resume, until=until, observers=(observer,))
+        result = run_recipe(
+            recipe, output=output, resume=resume, until=until, observers=(observer,), cluster=cluster
+        )  # fmt: skip
     if result.reused:
         say(f"nothing to do: {_shown(result.folder.path)} holds the complete run of this recipe")
     if as_json:
@@ -127,6 +164,7 @@ def result_as_plain(result: RunResult) -> dict[str, Any]:
         "promoted": next((attempt.name for attempt in summary.attempts if attempt.promoted), None),
         "seconds": summary.seconds,
         "peak_memory_bytes": summary.peak_memory_bytes,
+        "receipt": to_plain(summary.receipt),
     }
 
 

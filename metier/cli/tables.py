@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from metier.evaluation.results import Comparison, Estimate, Evaluation
 from metier.report import formats
+from metier.report.receipt import receipt_line
 from metier.report.summary import RunSummary
 
 WIDEST_CELL = 60
@@ -112,6 +113,8 @@ def final_text(summary: RunSummary, *, report: str, uses: Sequence[tuple[str, st
     lines += gate_lines(comparison)
     if summary.overfitting is not None:
         lines.append(summary.overfitting.sentence)
+    if summary.receipt is not None:
+        lines.append(receipt_line(summary.receipt))
     ways = [("Report", report), *uses]
     room = max(len(name) for name, _ in ways) + 1
     return "\n".join([*lines, "", *(f"{name + ':':<{room}} {way}" for name, way in ways)])

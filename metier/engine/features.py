@@ -17,84 +17,19 @@ import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
-from torch import Tensor
 from transformers import PreTrainedModel
 
-from metier.engine.network import stored_trunk
+from metier.engine.texts import pooled, text_batches
 from metier.engine.tree import Ints
 from metier.events import Notice, Observer, Progress, tell
 from metier.store.files import write_bytes
+from metier.team import current_team
 
 Floats32 = npt.NDArray[np.float32]
 
 
 SECONDS = "seconds"
 """Entry of a feature file that says how long one text of it took."""
-
-
-@dataclass(frozen=True)
-class PaddedBatch:
-    """Texts of similar length side by side."""
-
-    numbers: tuple[int, ...]
-    """Which texts, by number."""
-    ids: Tensor
-    """Shape (B, L), padded on the right with 0."""
-    mask: Tensor
-    """1 where there is a token, shape (B, L)."""
-
-
-def padded_batches(texts: Sequence[Ints], budget: int) -> list[PaddedBatch]:
-    """Length-sorted batches of at most `budget` tokens, padding included; a longer text is alone."""
-    order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
-    groups: list[list[int]] = []
-    for number in order:
-        if groups and (len(groups[-1]) + 1) * len(texts[number]) <= budget:
-            groups[-1].append(number)
-        else:
-            groups.append([number])
-    return [_pad(texts, group) for group in groups]
-
-
-def _pad(texts: Sequence[Ints], numbers: Sequence[int]) -> PaddedBatch:
-    width = max(len(texts[number]) for number in numbers)
-    ids = torch.zeros(len(numbers), width, dtype=torch.long)
-    mask = torch.zeros(len(numbers), width, dtype=torch.long)
-    for row, number in enumerate(numbers):
-        length = len(texts[number])
-        ids[row, :length] = torch.from_numpy(texts[number])
-        mask[row, :length] = 1
-    return PaddedBatch(tuple(numbers), ids, mask)
-
-
-def pooled(network: PreTrainedModel, batch: PaddedBatch, kind: str, trunk: tuple[int, Tensor] | None = None) -> Tensor:
-    """One float32 vector for each text of a batch.
-
-    Args:
-        network: Encoder or decoder; a decoder's head is not computed.
-        batch: The texts.
-        kind: `encoder` (mean over tokens) or `decoder` (last token).
-        trunk: Depth and boundary states of shape (B, L, hidden), in place of the lower blocks.
-
-    Returns:
-        Shape (B, hidden).
-    """
-    device = network.device
-    ids, mask = batch.ids.to(device), batch.mask.to(device)
-    options = {} if kind == "encoder" else {"use_cache": False}
-    if trunk is None:
-        states = network.base_model(input_ids=ids, attention_mask=mask, **options).last_hidden_state
-    else:
-        with stored_trunk(network, trunk[0], trunk[1].to(device)):
-            states = network.base_model(input_ids=ids, attention_mask=mask, **options).last_hidden_state
-    states = states.float()
-    if kind == "encoder":
-        weights = mask[:, :, None].float()
-        mean: Tensor = (states * weights).sum(1) / weights.sum(1)
-        return mean
-    last = mask.sum(1) - 1
-    ends: Tensor = states[torch.arange(len(last), device=device), last]
-    return ends
 
 
 @dataclass(eq=False)
@@ -129,24 +64,42 @@ class FeatureStore:
                 path.unlink(missing_ok=True)
 
     def features(self, texts: Sequence[Ints], label: str = "features") -> Floats32:
-        """Features of texts given as token ids, shape (N, hidden); what is not stored is computed and stored."""
+        """Features of texts given as token ids, shape (N, hidden); what is not stored is computed and stored.
+
+        All processes of a team call it with the same texts; each computes its share of what is not stored.
+        """
         keys = [_key(ids) for ids in texts]
-        started = time.perf_counter()
-        missing = {key: ids for key, ids in zip(keys, texts, strict=True) if key not in self._known}
+        team = current_team()
+        lacking = team.any_of([key not in self._known for key in keys])
+        missing = {key: ids for key, ids, lacks in zip(keys, texts, lacking, strict=True) if lacks}
         names, todo = list(missing), list(missing.values())
-        fresh: dict[str, Floats32] = {}
-        for batch in padded_batches(todo, self.budget):
-            with torch.no_grad():
-                rows = pooled(self.network, batch, self.kind).cpu().numpy()
-            fresh.update({names[number]: row for number, row in zip(batch.numbers, rows, strict=True)})
-            tell(self.observers, Progress(label=label, done=len(fresh), total=len(todo)))
-        if fresh:
-            each = np.array([(time.perf_counter() - started) / len(fresh)], dtype=np.float32)
-            payload = {name: np.ascontiguousarray(row) for name, row in sorted(fresh.items())} | {SECONDS: each}
+        if not todo:
+            return np.stack([self._known[key] for key in keys])
+        started = time.perf_counter()
+        mine = team.share(len(todo))
+        rows = self._compute([todo[number] for number in mine], label)
+        whole = team.put_together(rows, len(todo))
+        each = np.array([(time.perf_counter() - started) / len(todo)], dtype=np.float32)
+        ordered = sorted(zip(names, whole, strict=True), key=lambda pair: pair[0])
+        payload = {name: np.ascontiguousarray(row) for name, row in ordered} | {SECONDS: each}
+        if team.is_first:
             data = save(payload)
             write_bytes(self.folder / _name(data), data)
-            self._take(payload)
+        self._take(payload)
         return np.stack([self._known[key] for key in keys])
+
+    def _compute(self, texts: Sequence[Ints], label: str) -> Floats32:
+        """Features of texts, shape (N, hidden)."""
+        found = np.zeros((len(texts), self.network.config.get_text_config().hidden_size), dtype=np.float32)
+        done = 0
+        for batch in text_batches(texts, self.budget):
+            with torch.no_grad():
+                found[list(batch.numbers)] = (
+                    pooled(self.network, batch, self.kind, observers=self.observers).cpu().numpy()
+                )
+            done += len(batch.numbers)
+            tell(self.observers, Progress(label=label, done=done, total=len(texts)))
+        return found
 
     def seconds(self, ids: Ints) -> float:
         """Seconds that a text's features took when they were computed; 0 when they never were."""
@@ -158,6 +111,35 @@ class FeatureStore:
         for name, row in payload.items():
             if name != SECONDS:
                 self._known[name], self._seconds[name] = row, each
+
+
+def forget_features(root: Path, texts: Sequence[Ints]) -> int:
+    """Delete the stored features of some texts, of every model.
+
+    Args:
+        root: The cache's folder of features.
+        texts: Token ids.
+
+    Returns:
+        The vectors that were deleted.
+    """
+    keys, gone = {_key(ids) for ids in texts}, 0
+    for path in sorted(root.glob("*/*.safetensors")):
+        try:
+            payload = load(path.read_bytes())
+        except SafetensorError:  # damaged: whatever it held
+            path.unlink()
+            continue
+        found = keys & set(payload)
+        if not found:
+            continue
+        left = {name: row for name, row in payload.items() if name not in found}
+        if set(left) - {SECONDS}:
+            data = save(left)
+            write_bytes(path.parent / _name(data), data)
+        path.unlink()
+        gone += len(found)
+    return gone
 
 
 def _key(ids: Ints) -> str:

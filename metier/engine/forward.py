@@ -7,24 +7,28 @@ on, with one notice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from metier.engine.attention import TreeLayout, TreeUnsupportedError, attend_to_trees
-from metier.engine.network import stored_trunk
+from metier.engine.attention import TreeUnsupportedError, attend_to_trees
+from metier.engine.attention_choice import choose_attention
+from metier.engine.attention_layout import TreeLayout
+from metier.engine.loss import OutputLayer, target_log_probabilities, target_loss
+from metier.engine.network import stored_trunk, without_dropout
+from metier.engine.top_block import answered_only
 from metier.engine.tree import Ints, TokenSequence, TokenTree, with_sibling
 from metier.engine.trunk import TrunkCache
+from metier.engine.trunk_memory import bring_back
 from metier.events import Notice, Observer, tell
 
-NORMALISED_TOGETHER = 256
-"""Nodes whose logits are turned to float32 and normalised at once."""
 PROBE_SEQUENCES = 3
 """Sequences that are also run plainly on the first tree."""
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.15, torch.float16: 0.05}
@@ -32,6 +36,7 @@ TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.15, torch.float16: 0.05}
 (the largest of millions of rounding errors is no measure: it grows with their number), far below a wrong mask."""
 
 
+Floats32 = npt.NDArray[np.float32]
 KeysValues = tuple[tuple[int, Tensor, Tensor], ...]
 """Layer number, keys and values of every computed layer, shape (1, G, tokens, D)."""
 
@@ -66,6 +71,8 @@ class TreeRunner:
     """Whether the comparison with the plain forward was made; a copy for the same network need not repeat it."""
     writes: bool | None = None
     """Whether answers can be written row by row over key-value state; None until it was found out."""
+    output: OutputLayer | None = None
+    """The output layer, where its logits can be made a few at a time; None until that was found out."""
     token_bytes: int = 0
     """Bytes of one token's key-value state in a slot, as far as it is known."""
 
@@ -92,23 +99,37 @@ class TreeRunner:
     ) -> Tensor:
         """Log-probability of each target, float32, shape (M,), without gradients; arguments as `logits`.
 
-        A node that predicts many targets is normalised over the vocabulary once, and never copied: with
-        77 labels under a prompt that is most of the memory.
+        A node that predicts many targets is normalised over the vocabulary once.
         """
         wanted = torch.from_numpy(tree.target_ids).to(self.network.device)
         with torch.no_grad():
             if not self.checked:
                 self._check(sequences)
-            if self.plain:
-                with self.cast():
-                    logits, rows = plain_logits(self.network, sequences), torch.arange(len(wanted))
-            else:
-                logits, rows = self._node_logits(tree, sequences, prefix)
-            rows = rows.to(logits.device)
-            whole = torch.cat(
-                [torch.logsumexp(part.float(), dim=1) for part in torch.split(logits, NORMALISED_TOGETHER)]
-            )
-            return logits[rows, wanted].float() - whole[rows]
+            if self.output is None:
+                logits = self.logits(tree, sequences, prefix)
+                return torch.log_softmax(logits, dim=1).gather(1, wanted[:, None])[:, 0]
+            states, rows = self._node_states(tree, sequences, prefix)
+            with self.cast():
+                return target_log_probabilities(self.output, states, rows, wanted)
+
+    def loss(self, tree: TokenTree, sequences: Sequence[TokenSequence], weights: Ints | Floats32) -> Tensor:
+        """Cross-entropy of all targets, each times its weight, summed: a float32 scalar with gradients.
+
+        Args:
+            tree: Built from `sequences`.
+            sequences: The sequences.
+            weights: Weight of each target, in the order of `tree.target_nodes`, shape (M,).
+        """
+        device = self.network.device
+        wanted, scale = torch.from_numpy(tree.target_ids).to(device), torch.from_numpy(weights).float().to(device)
+        if not self.checked:
+            self._check(sequences)
+        if self.output is None:
+            losses = torch.nn.functional.cross_entropy(self.logits(tree, sequences), wanted, reduction="none")
+            return (losses * scale).sum()
+        states, rows = self._node_states(tree, sequences, None)
+        with self.cast():
+            return target_loss(self.output, states, rows, wanted, scale)
 
     def probe(self, sequences: Sequence[TokenSequence]) -> bool:
         """Whether this family fits the tree, found out on a few of `sequences`; said once when it does not."""
@@ -170,6 +191,15 @@ class TreeRunner:
         output = self._run(tree, sequences, prefix, options)
         return output[0], torch.from_numpy(back).to(output.device)
 
+    def _node_states(
+        self, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None
+    ) -> tuple[Tensor, Tensor]:
+        """What reaches the output layer at each node that predicts something, and the row of each target in it."""
+        assert self.output is not None
+        with self.output.inputs() as reached:
+            _, rows = self._node_logits(tree, sequences, prefix)
+        return reached[0][0], rows
+
     def _run(
         self, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None, options: dict[str, Any]
     ) -> Tensor:
@@ -182,10 +212,13 @@ class TreeRunner:
             **options,
         }
         trunk: AbstractContextManager[None] = nullcontext()
-        if self.trunk is not None:
+        if self.trunk is None:
+            bring_back(self.network)
+        else:
             states = self.trunk.states(tree, sequences, skip=length).to(device)
             trunk = stored_trunk(self.network, self.trunk.identity.depth, states[None])
-        with trunk, attend_to_trees(self.network), self.cast():
+        top = answered_only(self.network, options["logits_to_keep"], len(tree))
+        with trunk, self.cast(), attend_to_trees(self.network), top:
             return self.network(**inputs).logits  # type: ignore[no-any-return]
 
     def _check(self, sequences: Sequence[TokenSequence]) -> None:
@@ -195,6 +228,9 @@ class TreeRunner:
         stored yet.
         """
         self.checked = True
+        missing = choose_attention(self.network.device.type).notice
+        if missing is not None:
+            tell(self.observers, Notice(topic="engine", message=missing))
         some = with_sibling(sequences[:PROBE_SEQUENCES])
         trunk, self.trunk = self.trunk, None
         with torch.no_grad(), self.cast(), without_dropout(self.network):
@@ -209,7 +245,22 @@ class TreeRunner:
         if not difference <= TOLERANCE[dtype]:
             self.fall_back(f"logits differ by {difference:.2g} of their spread")
         else:
+            self._check_output(some, reference, TOLERANCE[dtype])
             self.trunk = trunk
+
+    def _check_output(self, sequences: Sequence[TokenSequence], reference: Tensor, tolerance: float) -> None:
+        """Find out whether logits can be made from what reaches the output layer, a few nodes at a time."""
+        self.output = OutputLayer.of(self.network)
+        if self.output is None:
+            return
+        with torch.no_grad(), self.cast(), without_dropout(self.network):
+            states, rows = self._node_states(TokenTree.build(sequences), sequences, None)
+            mine = self.output.logits(states)[rows]
+        if not distance(mine, reference) <= tolerance:
+            self.output = None
+            name = type(self.network).__name__
+            message = f"{name} does more to its logits than a linear layer does: all of them are made at once."
+            tell(self.observers, Notice(topic="engine", message=message))
 
     def cast(self) -> torch.autocast:
         """The precision in which the network runs, as a context."""
@@ -225,19 +276,6 @@ class TreeRunner:
 def distance(mine: Tensor, reference: Tensor) -> float:
     """Root mean square difference of two sets of logits, in spreads of the reference: see `TOLERANCE`."""
     return float((mine - reference).square().mean().sqrt() / reference.std())
-
-
-@contextmanager
-def without_dropout(network: PreTrainedModel) -> Iterator[None]:
-    """Inside, no module of `network` drops anything out, and no random number is drawn."""
-    dropping = [module for module in network.modules() if module.training]
-    for module in dropping:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in dropping:
-            module.training = True
 
 
 def plain_logits(network: PreTrainedModel, sequences: Sequence[TokenSequence]) -> Tensor:

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from metier.device import available_memory_bytes
 from metier.engine.attention import TreeUnsupportedError, attend_to_trees
-from metier.engine.forward import TOLERANCE, Prefix, TreeRunner, distance, plain_logits, without_dropout
+from metier.engine.forward import TOLERANCE, Prefix, TreeRunner, distance, plain_logits
+from metier.engine.network import without_dropout
 from metier.engine.packed import packed_linears
 from metier.engine.plain import write_plainly
 from metier.engine.rows import Read, Row, Written
@@ -28,7 +29,9 @@ from metier.engine.sampling import Decoding, choose
 from metier.engine.slots import Slots
 from metier.engine.tree import Ints, TokenSequence, TokenTree, canonical_order, common_start, cut_into_groups
 from metier.engine.tree import shared_length as length_in_common
+from metier.engine.trunk_memory import bring_back
 from metier.events import Notice, Observer, Progress, tell
+from metier.team import current_team
 
 __all__ = ["Decoding", "Written", "generate"]
 
@@ -58,6 +61,8 @@ def generate(
 ) -> list[Written]:
     """Write an answer to every prompt.
 
+    All processes of a team call it with the same arguments; each writes its share of the answers.
+
     Args:
         runner: The model. A trunk cache of it is set aside meanwhile.
         prompts: N prompts as token ids, none empty.
@@ -78,23 +83,35 @@ def generate(
     if decoding.stop_texts and read is None:
         raise ValueError("stop texts need `read`")
     seeds = range(len(prompts)) if numbers is None else numbers
-    rows = [
-        Row(place, prompt, decoding, decoding.generator(number), read)
-        for place, (prompt, number) in enumerate(zip(prompts, seeds, strict=True))
-    ]
+    team = current_team()
+    # In canonical order, what begins alike is written by one process.
+    order = canonical_order(prompts) if team.size > 1 else range(len(prompts))
+    mine = [order[place] for place in team.share(len(prompts))]
+    rows = [Row(place, prompts[place], decoding, decoding.generator(seeds[place]), read) for place in mine]
+    _write_rows(runner, rows, decoding, budget, observers)
+    if team.size == 1:
+        return [row.written() for row in rows]
+    plain = team.put_values_together([[row.number, row.written().to_plain()] for row in rows])
+    return [Written.from_plain(each) for _, each in sorted(plain, key=lambda pair: pair[0])]
+
+
+def _write_rows(
+    runner: TreeRunner, rows: Sequence[Row], decoding: Decoding, budget: int, observers: Sequence[Observer]
+) -> None:
+    """Write the answers of this process."""
 
     def report() -> None:
         done = sum(row.stop is not None for row in rows)
         tell(observers, Progress(label=PROGRESS, done=done, total=len(rows)))
 
     if rows:
+        bring_back(runner.network)  # weights are read before the first forward pass, to be packed
         with torch.no_grad(), without_dropout(runner.network), _trunk_set_aside(runner), runner.cast():
             if _fits(runner, rows):
                 with _packed(runner, rows, decoding):
                     _Writer(runner, rows, decoding, budget).write(report)
             else:
                 write_plainly(runner.network, rows, report)
-    return [row.written() for row in rows]
 
 
 @dataclass(eq=False)

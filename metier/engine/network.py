@@ -31,13 +31,16 @@ class _BoundaryReachedError(Exception):
 class _StoredStates(nn.Module):
     """Stands in for block 0: returns the stored boundary states whatever comes in."""
 
-    def __init__(self, block: nn.Module, states: Tensor, outputs: int) -> None:
+    states: Tensor | None = None
+
+    def __init__(self, block: nn.Module, outputs: int) -> None:
         super().__init__()
         _copy_marks(block, self)
-        self.states, self.outputs = states, outputs
+        self.outputs = outputs
 
     def forward(self, *_args: Any, **_options: Any) -> Tensor | tuple[Tensor | None, ...]:
         """The stored states."""
+        assert self.states is not None
         return _as_output(self.states, self.outputs)
 
 
@@ -54,6 +57,21 @@ class _PassOn(nn.Module):
         return _as_output(hidden_states, self.outputs)
 
 
+class _NoEmbedding(nn.Module):
+    """Stands in for the token embedding where no block reads it: gives something of the right shape."""
+
+    states: Tensor | None = None
+
+    def __init__(self, embedding: nn.Module) -> None:
+        super().__init__()
+        self.padding_idx = getattr(embedding, "padding_idx", None)
+
+    def forward(self, *_args: Any, **_options: Any) -> Tensor:
+        """The boundary states: the first stand-in above drops what it gets."""
+        assert self.states is not None
+        return self.states
+
+
 def _as_output(states: Tensor, outputs: int) -> Tensor | tuple[Tensor | None, ...]:
     """States as a block of this family returns them: alone, or first in a tuple of `outputs` values."""
     return (states, *[None] * (outputs - 1)) if outputs else states
@@ -62,7 +80,7 @@ def _as_output(states: Tensor, outputs: int) -> Tensor | tuple[Tensor | None, ..
 _OUTPUTS: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
 
-def _block_outputs(network: PreTrainedModel) -> int:
+def block_outputs(network: PreTrainedModel) -> int:
     """How many values a block returns as a tuple; 0 when it returns its states alone.
 
     Found out by one token, so no token tree may be in force.
@@ -90,18 +108,56 @@ def _copy_marks(block: nn.Module, stand_in: nn.Module) -> None:
 
 
 @contextmanager
-def stored_trunk(network: PreTrainedModel, depth: int, states: Tensor) -> Iterator[None]:
-    """Inside, the lowest `depth` blocks are not computed: `states` (batch, tokens, hidden) leave them."""
+def stored_trunk(
+    network: PreTrainedModel, depth: int, states: Tensor, *, spare_embedding: bool | None = None
+) -> Iterator[None]:
+    """Inside, the lowest `depth` blocks are not computed: `states` leave them.
+
+    Args:
+        network: The model.
+        depth: Number of blocks.
+        states: Shape (batch, tokens, hidden).
+        spare_embedding: Whether the token embedding is not computed either; None: when its weights are out of memory.
+    """
     blocks = blocks_of(network).modules
-    outputs = _block_outputs(network)
+    outputs = block_outputs(network)
     kept = list(blocks[:depth])
-    for number, block in enumerate(kept):
-        blocks[number] = _StoredStates(block, states, outputs) if number == 0 else _PassOn(block, outputs)
+    embedding = network.get_input_embeddings()
+    spared = out_of_memory(embedding) if spare_embedding is None else spare_embedding
+    first, others, no_embedding = _stand_ins(network, embedding, kept, outputs)
+    first.states = no_embedding.states = states
+    for number in range(depth):
+        blocks[number] = first if number == 0 else others[number - 1]
+    if spared:
+        network.set_input_embeddings(no_embedding)
     try:
         yield
     finally:
+        first.states = no_embedding.states = None
         for number, block in enumerate(kept):
             blocks[number] = block
+        if spared:
+            network.set_input_embeddings(embedding)
+
+
+_StandIns = tuple[_StoredStates, list[_PassOn], _NoEmbedding]
+_STAND_INS: WeakKeyDictionary[nn.Module, dict[int, _StandIns]] = WeakKeyDictionary()
+
+
+def _stand_ins(network: PreTrainedModel, embedding: nn.Module, kept: list[nn.Module], outputs: int) -> _StandIns:
+    """The same modules each time: what is known of a network goes by the modules in it."""
+    made = _STAND_INS.setdefault(network, {})
+    if len(kept) not in made:
+        first, *rest = kept
+        passing = [_PassOn(block, outputs) for block in rest]
+        made[len(kept)] = _StoredStates(first, outputs), passing, _NoEmbedding(embedding)
+    return made[len(kept)]
+
+
+def out_of_memory(module: nn.Module) -> bool:
+    """Whether the weight of a module was let go: see `trunk_memory.py`."""
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, Tensor) and weight.numel() > 1 and set(weight.stride()) == {0}
 
 
 def boundary_states(network: PreTrainedModel, depth: int, **inputs: Any) -> Tensor:
@@ -119,3 +175,16 @@ def boundary_states(network: PreTrainedModel, depth: int, **inputs: Any) -> Tens
     finally:
         handle.remove()
     raise ModelError("model", f"the forward pass never reached block {depth}", "a stack of transformer blocks")
+
+
+@contextmanager
+def without_dropout(network: PreTrainedModel) -> Iterator[None]:
+    """Inside, no module of `network` drops anything out, and no random number is drawn."""
+    dropping = [module for module in network.modules() if module.training]
+    for module in dropping:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in dropping:
+            module.training = True

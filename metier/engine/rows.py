@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,6 +28,15 @@ class Written:
     """Its share of the time in which it was written with others."""
     text: str | None = None
     """Cut exactly before the stop text, where one ended it: that may be inside a token. Otherwise None."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """As JSON holds it: how it travels between processes."""
+        return {**vars(self), "ids": self.ids.tolist()}
+
+    @staticmethod
+    def from_plain(plain: dict[str, Any]) -> Written:
+        """The answer that `to_plain` wrote."""
+        return Written(**{**plain, "ids": np.array(plain["ids"], dtype=np.int64)})
 
 
 @dataclass(eq=False)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from metier.engine.forward import Prefix, TreeRunner
 from metier.engine.tree import Ints, TokenSequence, TokenTree, common_start, cut_into_groups
 from metier.events import Observer, Progress, tell
+from metier.team import current_team
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,6 +35,8 @@ def score_labels(
 ) -> tuple[Floats, int]:
     """Sum of the log-probabilities of each label's tokens, end of turn included.
 
+    All processes of a team call it with the same arguments; each scores its share of the prompts.
+
     Args:
         runner: The model.
         prompts: N prompts as token ids.
@@ -45,6 +48,21 @@ def score_labels(
     Returns:
         Natural log-probabilities of shape (N, C), and the number of tokens that were computed.
     """
+    team = current_team()
+    mine = [prompts[number] for number in team.share(len(prompts))]
+    scores, computed = _score_share(runner, mine, labels, budget, observers, title)
+    return team.put_together(scores, len(prompts)), int(team.add(computed)[0])
+
+
+def _score_share(
+    runner: TreeRunner,
+    prompts: Sequence[Ints],
+    labels: Sequence[Ints],
+    budget: int,
+    observers: Sequence[Observer],
+    title: str,
+) -> tuple[Floats, int]:
+    """The same for the prompts of this process."""
     sequences = label_sequences(prompts, labels)
     scores = np.zeros(len(sequences))
     shared = common_start(prompts)
@@ -71,6 +89,8 @@ def target_log_probabilities(
 ) -> list[tuple[float, int]]:
     """Summed natural log-probability of each sequence's targets, and how many targets it has.
 
+    All processes of a team call it with the same arguments; each scores its share of the sequences.
+
     Args:
         runner: The model.
         sequences: Token sequences with targets; one without has sum 0 of 0 tokens.
@@ -78,6 +98,16 @@ def target_log_probabilities(
         observers: Told about progress.
         title: Name of the progress bar.
     """
+    team = current_team()
+    mine = [sequences[number] for number in team.share(len(sequences))]
+    sums = team.put_together(_score_targets(runner, mine, budget, observers, title), len(sequences))
+    return list(zip(sums.tolist(), (int(s.targets.sum()) for s in sequences), strict=True))
+
+
+def _score_targets(
+    runner: TreeRunner, sequences: Sequence[TokenSequence], budget: int, observers: Sequence[Observer], title: str
+) -> Floats:
+    """Sums of the sequences of this process, shape (S,)."""
     sums, counts = np.zeros(len(sequences)), np.array([int(s.targets.sum()) for s in sequences], dtype=np.int64)
     places = np.flatnonzero(counts)
     some = [sequences[place] for place in places.tolist()]
@@ -92,7 +122,7 @@ def target_log_probabilities(
         sums[places[group]] = _group_scores(runner, tree, [some[number] for number in group], prefix)
         done += len(group)
         tell(observers, Progress(label=title, done=done, total=len(some)))
-    return list(zip(sums.tolist(), counts.tolist(), strict=True))
+    return sums
 
 
 def _group_scores(

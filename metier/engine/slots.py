@@ -148,10 +148,10 @@ class SlotStep:
             Shape (n, 1, G * R, D).
 
         Raises:
-            TreeUnsupportedError: the layer is not one whose keys and values were kept.
+            TreeUnsupportedError: the layer is not one whose keys and values were kept, or caps its scores.
         """
         slots, layer, rows = self.slots, getattr(module, "layer_idx", None), len(self.slots)
-        if layer not in slots.keys or query.shape[2] != 1:
+        if layer not in slots.keys or query.shape[2] != 1 or options.get("softcap") is not None:
             raise TreeUnsupportedError(type(module).__name__)
         groups, size = key.shape[1], query.shape[3]
         keys, values = slots.keys[layer], slots.values[layer]

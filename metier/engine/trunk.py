@@ -4,36 +4,44 @@ A segment is a run of tokens in a context. Its key is the hash of weights, depth
 before it and its own tokens, so reshuffling, folds, seeds, batch sizes and later runs find the same
 entries, and another template, tokenizer, model or dtype never does. Segments are written in chunks,
 in canonical order, each chunk whole or not at all, with a checksum: a damaged chunk is left out,
-reported and computed again.
+reported and computed again. Processes that build the same at once share the work, chunk by chunk.
 
-Boundary states can be turned back into text: the folder is private (0700) and part of the cache that
-`metier cache purge` removes.
+Boundary states can be turned back into text: the folder is private (0700), `metier cache purge` removes it,
+`metier cache forget` removes what belongs to one record (`trunk_forget.py`), and what was not used for longest
+goes when the cache grows beyond its limit.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import weakref
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from metier.engine.attention import TreeLayout, TreeUnsupportedError, attend_to_trees
-from metier.engine.network import boundary_states
-from metier.engine.tree import Ints, TokenSequence, TokenTree, cut_into_groups, shared_length, with_sibling
+from metier.engine.texts import Stored, TextBatch
+from metier.engine.tree import Ints, TokenSequence, TokenTree, cut_into_groups, shared_length
+from metier.engine.trunk_chunks import ChunkFolder, Segment
+from metier.engine.trunk_compute import BoundaryStates
 from metier.events import Notice, Observer, Progress, tell
-from metier.store.files import write_bytes
+from metier.store.leases import claimed, lease
+from metier.store.limit import VARIABLE, cache_limit, evict
+from metier.team import Team, current_team
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 CHUNK_TOKENS = 1536
 """Distinct tokens of one chunk. Fixed: bfloat16 states depend on what is computed beside them."""
+FORMAT = 2
+"""Version of the chunk files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,17 +57,9 @@ class TrunkIdentity:
 
     @property
     def key(self) -> str:
-        """Hash of all fields: the name of the folder."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:32]
-
-
-@dataclass(frozen=True, eq=False)
-class _Segment:
-    """Tokens in a context and the place of their states: a chunk, and the first row in it."""
-
-    tokens: Ints
-    chunk: str
-    row: int
+        """Hash of all fields and of the format: the name of the folder."""
+        about = {**asdict(self), "format": FORMAT}
+        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,36 +77,53 @@ class TrunkCache:
     folder: Path
     identity: TrunkIdentity
     observers: Sequence[Observer] = ()
-    _segments: dict[tuple[str, int], list[_Segment]] = field(default_factory=dict, init=False, repr=False)
-    _chunks: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
-    _fits: bool | None = field(default=None, init=False, repr=False)
-    """Whether the family fits the tree; None until it was found out."""
+    _chunks: ChunkFolder = field(init=False, repr=False)
+    _compute: BoundaryStates = field(init=False, repr=False)
+    _lease: BaseFileLock = field(init=False, repr=False)
+    _network: weakref.ref[PreTrainedModel] | None = field(default=None, init=False, repr=False)
+    """What the states were last built with: states that are lost later are computed again with it."""
+    _told: bool = field(default=False, init=False, repr=False)
+    """Whether it was said that more is in use than the limit allows."""
 
     def __post_init__(self) -> None:
-        """Open the folder and index every intact chunk."""
+        """Open the folder and index its chunks; their states are read when they are used."""
         self.folder = self.folder / self.identity.key
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for path in sorted(self.folder.glob("*.safetensors")):
-            self._open(path)
+        self._lease = lease(self.folder)
+        self._chunks = ChunkFolder(self.folder, self.observers)
+        self._compute = BoundaryStates(self.identity.depth, self.identity.causal, self.observers)
 
     def build(self, network: PreTrainedModel, sequences: Sequence[TokenSequence], label: str = "trunk") -> BuildReport:
         """Compute and store what is missing for `sequences`.
+
+        All processes of a team call it with the same arguments; each computes its share of the chunks, and reads
+        those of the others from the folder.
 
         Args:
             network: The model whose trunk it is, with the trunk in place.
             sequences: Token sequences; order and repetition do not matter.
             label: Name of the progress bar.
         """
+        return self._build(network, sequences, label, current_team())
+
+    def _build(
+        self, network: PreTrainedModel, sequences: Sequence[TokenSequence], label: str, team: Team
+    ) -> BuildReport:
+        self._network = weakref.ref(network)
+        self._chunks.refresh()
         known = [self._known(sequence.inputs) for sequence in sequences]
-        hits = sum(known)
-        missing = {s.inputs.tobytes(): s for s, found in zip(sequences, known, strict=True) if found < len(s.inputs)}
+        # Only what is used from now on and is not there is lost.
+        self._chunks.lost = False
+        lacking = team.any_of([found < len(s.inputs) for s, found in zip(sequences, known, strict=True)])
+        missing = {s.inputs.tobytes(): s for s, lacks in zip(sequences, lacking, strict=True) if lacks}
         todo = list(missing.values())
         groups = [[todo[number] for number in group] for group in cut_into_groups(todo, CHUNK_TOKENS)]
-        misses = 0
-        for done, group in enumerate(groups):
-            misses += self._add_chunk(network, group)
-            tell(self.observers, Progress(label=label, done=done + 1, total=len(groups), unit="chunks"))
-        return BuildReport(hits=hits, misses=misses)
+        misses = self._build_groups(network, [groups[number] for number in team.share(len(groups))], label)
+        if team.size > 1:
+            misses = int(team.add(misses)[0])
+            self._chunks.refresh()
+        if misses:
+            self._evict()
+        return BuildReport(hits=sum(known), misses=misses)
 
     def states(self, tree: TokenTree, sequences: Sequence[TokenSequence], skip: int = 0) -> Tensor:
         """Boundary states of all nodes of a tree.
@@ -138,49 +155,105 @@ class TrunkCache:
         return gathered
 
     def sequence_states(self, ids: Ints) -> Tensor:
-        """Boundary states of one sequence of input ids, shape (L, hidden).
+        """Boundary states of one sequence of input ids, shape (L, hidden), a copy.
 
         Raises:
             KeyError: the sequence was never built.
         """
-        parts = []
-        for segment, length in self._walk(ids):
-            parts.append(self._chunks[segment.chunk][segment.row : segment.row + length])
-        found = sum(len(part) for part in parts)
+        parts, found = self._gather(ids)
+        network = self._network() if self._network is not None else None
+        if found < len(ids) and self._chunks.lost and network is not None:
+            message = "Entries of the trunk cache were removed while they were used; they are computed again."
+            tell(self.observers, Notice(topic="cache", message=message))
+            self._build(network, [TokenSequence(ids, np.zeros(len(ids), dtype=np.bool_))], "trunk", Team())
+            parts, found = self._gather(ids)
         if found < len(ids):
             raise KeyError(f"boundary states of {len(ids) - found} of {len(ids)} tokens were never built")
         return torch.cat(parts)
 
+    def _gather(self, ids: Ints) -> tuple[list[Tensor], int]:
+        """Stored states along a sequence, and for how many tokens there are any."""
+        parts = []
+        for segment, length in self._walk(ids):
+            rows = self._chunks.rows(segment, length)
+            if rows is None:
+                break
+            parts.append(rows)
+        return parts, sum(len(part) for part in parts)
+
     def _known(self, ids: Ints) -> int:
         return sum(length for _, length in self._walk(ids))
 
-    def _walk(self, ids: Ints) -> Iterable[tuple[_Segment, int]]:
-        """Segments along a sequence, each with how many of its tokens are used."""
-        depth = 0
+    def _walk(self, ids: Ints) -> list[tuple[Segment, int]]:
+        """Intact segments along a sequence, each with how many of its tokens are used."""
+        path, depth = [], 0
         while depth < len(ids):
-            best, length = None, 0
-            for segment in self._segments.get((self._context(ids, depth), int(ids[depth])), ()):
-                shared = shared_length(segment.tokens, ids[depth:])
-                if shared > length:
-                    best, length = segment, shared
-            if best is None or (not self.identity.causal and length < len(ids)):
-                return
-            yield best, length
+            best, length = self._longest(ids, depth, context_hash(ids, depth if self.identity.causal else len(ids)))
+            if not self.identity.causal and length < len(ids):
+                return []
+            if best is None:
+                return self._search(ids)
+            path.append((best, length))
             depth += length
+        return path
 
-    def _context(self, ids: Ints, depth: int) -> str:
-        """Hash of what comes before `depth`; for an encoder, of the whole text."""
-        before = ids[:depth] if self.identity.causal else ids
-        return hashlib.blake2b(before.astype("<u4").tobytes(), digest_size=16).hexdigest()
+    def _longest(self, ids: Ints, depth: int, context: str) -> tuple[Segment | None, int]:
+        """The intact segment that goes on longest from `depth`, and how far."""
+        best, length = None, 0
+        for segment in tuple(self._chunks.segments.get((context, int(ids[depth])), ())):
+            shared = shared_length(segment.tokens, ids[depth:])
+            if shared > length and self._chunks.intact(segment.chunk):
+                best, length = segment, shared
+        return best, length
 
-    def _add_chunk(self, network: PreTrainedModel, group: Sequence[TokenSequence]) -> int:
+    def _search(self, ids: Ints) -> list[tuple[Segment, int]]:
+        """The same where the longest step leads nowhere: two processes that wrote at once branched at other places.
+
+        A segment may be left after any of its tokens, so every place before the furthest one can be reached.
+        """
+        starts: list[tuple[int, Segment]] = []
+        context, depth, reach = hashlib.blake2b(digest_size=16), 0, 0
+        while depth <= reach and depth < len(ids):
+            best, length = self._longest(ids, depth, context.copy().hexdigest())
+            if best is not None and depth + length > reach:
+                starts.append((depth, best))
+                reach = depth + length
+            context.update(int(ids[depth]).to_bytes(4, "little"))
+            depth += 1
+        ends = [*(start for start, _ in starts[1:]), reach]
+        return [(segment, end - start) for (start, segment), end in zip(starts, ends, strict=False)]
+
+    def _build_groups(self, network: PreTrainedModel, groups: Sequence[Sequence[TokenSequence]], label: str) -> int:
+        """Compute groups of sequences as chunks; what another process is at comes last, and mostly is there then."""
+        misses, done, later = 0, 0, []
+        for group in groups:
+            with claimed(self.folder, _group_key(group)) as mine:
+                if not mine:
+                    later.append(group)
+                    continue
+                misses += self._add_chunk(network, group)
+            done += 1
+            tell(self.observers, Progress(label=label, done=done, total=len(groups), unit="chunks"))
+        for group in later:
+            misses += self._add_chunk(network, group)
+            done += 1
+            tell(self.observers, Progress(label=label, done=done, total=len(groups), unit="chunks"))
+        return misses
+
+    def _add_chunk(self, network: PreTrainedModel, whole_group: Sequence[TokenSequence]) -> int:
         """Compute one chunk, write it, index it; returns the tokens that were new."""
+        self._chunks.refresh()
+        group = [sequence for sequence in whole_group if self._known(sequence.inputs) < len(sequence.inputs)]
+        if not group:
+            return 0
         tree = TokenTree.build(group) if self.identity.causal else None
-        states = self._tree_states(network, tree, group) if tree else torch.cat(self._text_states(network, group))
+        if tree is None:
+            states = torch.cat(self._compute.of_texts(network, group))
+        else:
+            states = self._compute.of_tree(network, tree, group)
         taken: set[int] = set()
         rows: list[Tensor] = []
-        table: list[dict[str, Any]] = []
-        tokens: list[Ints] = []
+        parts: list[tuple[str, Ints]] = []
         for number, sequence in enumerate(group):
             ids = sequence.inputs
             known = self._known(ids)
@@ -190,114 +263,54 @@ class TrunkCache:
                 continue
             start = new[0]
             taken.update(int(node) for node in path[start:])
-            table.append({"context": self._context(ids, start), "length": len(ids) - start})
-            tokens.append(ids[start:])
+            parts.append((context_hash(ids, start if self.identity.causal else len(ids)), ids[start:]))
             rows.append(states[torch.from_numpy(path[start:]).to(states.device)].cpu())
         if not rows:
             return 0
-        self._write(torch.cat(rows), np.concatenate(tokens), table)
-        return sum(entry["length"] for entry in table)
+        self._chunks.write(torch.cat(rows), parts)
+        return sum(len(part) for _, part in parts)
 
-    def _tree_states(self, network: PreTrainedModel, tree: TokenTree, group: Sequence[TokenSequence]) -> Tensor:
-        """Boundary states of all nodes: at once, or text by text where the family does not fit the tree."""
-        if self._fits is None:
-            self._fits = self._check(network, group)
-        if self._fits:
-            return self._shared_states(network, tree)
-        parts = self._text_states(network, group)
-        states = parts[0].new_empty(len(tree), parts[0].shape[1])
-        for path, part in zip(tree.paths, parts, strict=True):
-            states[torch.from_numpy(path).to(states.device)] = part
-        return states
-
-    def _check(self, network: PreTrainedModel, group: Sequence[TokenSequence]) -> bool:
-        """Whether states of a tree equal those of its texts alone, found out on a few; said when they do not."""
-        some = with_sibling(group[:2])
-        tree = TokenTree.build(some)
-        name = type(network).__name__
-        try:
-            together = self._shared_states(network, tree).float()
-        except (TreeUnsupportedError, TypeError, ValueError) as fault:
-            why = f"{type(fault).__name__}: {fault}"
-        else:
-            off = 0.0
-            for path, alone in zip(tree.paths, self._text_states(network, some), strict=True):
-                mine = together[torch.from_numpy(path).to(together.device)]
-                # Medians: a few hidden units of some families are a thousand times larger than the rest.
-                size = alone.float().abs().median(dim=1).values.clamp_min(1e-6)
-                off = max(off, float(((mine - alone.float()).abs().median(dim=1).values / size).max()))
-            if off <= (1e-3 if network.dtype == torch.float32 else 0.25):
-                return True
-            why = f"states differ by {off:.2g}"
-        message = f"The trunk of {name} is computed text by text, without shared prefixes: {why}."
-        tell(self.observers, Notice(topic="engine", message=message))
-        return False
-
-    def _shared_states(self, network: PreTrainedModel, tree: TokenTree) -> Tensor:
-        device = network.device
-        with attend_to_trees(network):
-            states = boundary_states(
-                network,
-                self.identity.depth,
-                input_ids=torch.from_numpy(tree.ids)[None].to(device),
-                position_ids=torch.from_numpy(tree.positions)[None].to(device),
-                use_cache=False,
-                tree_layout=TreeLayout.of(tree, 0, device),
+    def _evict(self) -> None:
+        """Hold the stored trunk to its limit; what this run or another process uses stays."""
+        root = self.folder.parent
+        limit = cache_limit(root)
+        gone = evict(root, limit, own=self.folder, lease=self._lease, keep=self._chunks.used)
+        if gone.files:
+            message = (
+                f"The stored trunk grew beyond its limit of {limit / 1e9:.3g} GB ({VARIABLE}): {gone.files} files that "
+                f"were not used for longest ({gone.bytes / 1e6:,.1f} MB) were removed."
             )
-        return states[0]
-
-    def _text_states(self, network: PreTrainedModel, group: Sequence[TokenSequence]) -> list[Tensor]:
-        """Boundary states of whole texts, one text after the other, each of shape (L, hidden)."""
-        options = {"use_cache": False} if self.identity.causal else {}
-        parts = []
-        for sequence in group:
-            ids = torch.from_numpy(sequence.inputs)[None].to(network.device)
-            inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), **options}
-            parts.append(boundary_states(network, self.identity.depth, **inputs)[0])
-        return parts
-
-    def _write(self, states: Tensor, tokens: Ints, table: list[dict[str, Any]]) -> None:
-        payload = {"states": states.contiguous(), "tokens": torch.from_numpy(tokens.astype(np.int32))}
-        about = {"segments": json.dumps(table), "sha256": _digest(states, tokens)}
-        data = save(payload, metadata=about)
-        path = self.folder / _name(about["segments"], about["sha256"])
-        write_bytes(path, data)
-        self._open(path)
-
-    def _open(self, path: Path) -> None:
-        """Index a chunk; a damaged one is removed and reported."""
-        try:
-            with safe_open(path, framework="pt") as file:
-                about = file.metadata() or {}
-                states, tokens = file.get_tensor("states"), file.get_tensor("tokens").numpy().astype(np.int64)
-            if path.name != _name(about["segments"], about["sha256"]) or about["sha256"] != _digest(states, tokens):
-                raise ValueError("checksum")
-            table = json.loads(about["segments"])
-        except FileNotFoundError:  # another process found it damaged, or purged it
-            return
-        except (SafetensorError, ValueError, KeyError):
-            message = f"{path.name}: damaged entry of the trunk cache, removed; it will be computed again."
             tell(self.observers, Notice(topic="cache", message=message))
-            path.unlink(missing_ok=True)
-            return
-        self._chunks[path.name] = states
-        row = 0
-        for entry in table:
-            part = tokens[row : row + entry["length"]]
-            place = (entry["context"], int(part[0]))
-            self._segments.setdefault(place, []).append(_Segment(part, path.name, row))
-            row += entry["length"]
+            self._chunks.refresh()
+            self._chunks.lost = False
+        if gone.left > limit and not self._told:
+            self._told = True
+            message = (
+                f"The stored trunk takes {gone.left / 1e6:,.1f} MB, above its limit of {limit / 1e9:.3g} GB "
+                f"({VARIABLE}): this run or another uses it."
+            )
+            tell(self.observers, Notice(topic="cache", message=message))
+
+
+def context_hash(ids: Ints, depth: int) -> str:
+    """The key of what comes before `depth`."""
+    return hashlib.blake2b(ids[:depth].astype("<u4").tobytes(), digest_size=16).hexdigest()
+
+
+def stored_states(trunk: TrunkCache | None, texts: Sequence[Ints], batch: TextBatch) -> Stored | None:
+    """Depth and boundary states of each text of a batch; None without a trunk."""
+    if trunk is None:
+        return None
+    return trunk.identity.depth, [trunk.sequence_states(texts[number]) for number in batch.numbers]
+
+
+def _group_key(group: Sequence[TokenSequence]) -> str:
+    """A name for the work on one chunk."""
+    digest = hashlib.blake2b(digest_size=12)
+    for sequence in group:
+        digest.update(sequence.inputs.astype("<u4").tobytes() + b"|")
+    return digest.hexdigest()
 
 
 def _offset(group: Sequence[TokenSequence], number: int) -> int:
     return sum(len(sequence.inputs) for sequence in group[:number])
-
-
-def _name(segments: str, digest: str) -> str:
-    """Name of a chunk: a checksum of its table and, through `digest`, of its content."""
-    return f"{hashlib.sha256(f'{segments}{digest}'.encode()).hexdigest()[:24]}.safetensors"
-
-
-def _digest(states: Tensor, tokens: Ints) -> str:
-    raw = states.contiguous().view(torch.uint8).numpy().tobytes()
-    return hashlib.sha256(raw + tokens.astype("<i4").tobytes()).hexdigest()

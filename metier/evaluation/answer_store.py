@@ -52,6 +52,7 @@ class AnswerStore(KeyedStore[StoredAnswer]):
         """The answer under `key`; None when there is none."""
         return self._values.get(key)
 
-    def keep(self, key: str, answer: StoredAnswer) -> None:
-        """Remember one answer."""
-        self.add(key, answer, {"text": answer.text, "stop": answer.stop, "seconds": answer.seconds})
+    def keep(self, key: str, answer: StoredAnswer, owner: str) -> None:
+        """Remember one answer; `owner` is `owner_of` its input."""
+        row = {"text": answer.text, "stop": answer.stop, "seconds": answer.seconds, "of": owner}
+        self.add(key, answer, row)

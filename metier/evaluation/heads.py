@@ -10,13 +10,16 @@ import numpy as np
 import torch
 
 from metier.data.records import Choice, Input
-from metier.engine.features import FeatureStore, padded_batches, pooled
+from metier.engine.features import FeatureStore
+from metier.engine.texts import pooled, text_batches
+from metier.engine.trunk import TrunkCache, stored_states
 from metier.evaluation.results import Answer
 from metier.evaluation.systems import AnswerOptions, Material
 from metier.events import Observer, Progress, tell
 from metier.model.adapt import AdaptedModel
 from metier.model.encode import Encoder
 from metier.model.head import LinearHead, choose_head
+from metier.team import current_team
 
 
 @dataclass(eq=False)
@@ -80,30 +83,36 @@ def head_log_probabilities(
     budget: int,
     observers: Sequence[Observer] = (),
     title: str = "",
+    trunk: TrunkCache | None = None,
 ) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Normalised log-probabilities of the classes, shape (N, C), for texts given as token ids.
+
+    All processes of a team call it with the same texts; each computes its share.
 
     Args:
         model: A model with a head.
         texts: N arrays of ids.
-        budget: Tokens of one padded batch.
+        budget: Tokens of one batch.
         observers: Told about progress, when there is a title.
         title: Name of the progress bar.
+        trunk: Holds the boundary states of all texts; None: all blocks are computed.
     """
     assert model.head is not None
+    team, total = current_team(), len(texts)
+    texts = [texts[number] for number in team.share(total)]
     result = np.zeros((len(texts), len(model.labels)))
     done = 0
     device = model.network.device
-    for batch in padded_batches(texts, budget):
+    for batch in text_batches(texts, budget):
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=model.autocast):
-            features = pooled(model.network, batch, model.base.kind)
+            features = pooled(model.network, batch, model.base.kind, stored_states(trunk, texts, batch), observers)
         with torch.no_grad():
             rows = torch.log_softmax(model.head(features).double(), dim=1)
         result[list(batch.numbers)] = rows.cpu().numpy()
         done += len(batch.numbers)
         if title:
             tell(observers, Progress(label=title, done=done, total=len(texts)))
-    return result
+    return team.put_together(result, total)
 
 
 def build_probe(material: Material) -> FeatureHead:

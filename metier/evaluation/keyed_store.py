@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+from metier.data.records import Input
 from metier.errors import RunFolderError
 from metier.events import Notice, Observer, tell
-from metier.store.files import append_json_line, read_json_lines
+from metier.store.files import append_json_line, read_json_lines, write_text
+from metier.store.fingerprint import fingerprint
+from metier.team import current_team
 
 V = TypeVar("V")
+
+
+def owner_of(given: Input) -> str:
+    """A mark of what was asked, whatever the prompt around it: by it a person's lines are found and deleted."""
+    return fingerprint([given.text, *([turn.role, turn.content] for turn in given.messages)])[:32]
 
 
 @dataclass(eq=False)
@@ -41,7 +50,29 @@ class KeyedStore(Generic[V]):
         """The value of a line; raises KeyError, TypeError or ValueError where it is damaged."""
         raise NotImplementedError
 
+    @classmethod
+    def forget(cls, path: Path, owners: Collection[str]) -> int:
+        """Delete the lines of some inputs from a file, and those that do not say whose they are.
+
+        Args:
+            path: A file of such lines.
+            owners: As `owner_of` gives them.
+
+        Returns:
+            The lines that were deleted.
+        """
+        try:
+            rows = read_json_lines(path)
+        except RunFolderError:  # damaged: whatever it held
+            path.unlink(missing_ok=True)
+            return 0
+        left = [row for row in rows if row.get("of") is not None and row["of"] not in owners]
+        if len(left) < len(rows):
+            write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in left))
+        return len(rows) - len(left)
+
     def add(self, key: str, value: V, row: Mapping[str, Any]) -> None:
-        """Remember a value, and write its line at once."""
+        """Remember a value, and write its line at once; of a team, rank 0 writes."""
         self._values[key] = value
-        append_json_line(self.path, {"key": key, **row})
+        if current_team().is_first:
+            append_json_line(self.path, {"key": key, **row})

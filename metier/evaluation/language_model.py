@@ -19,6 +19,7 @@ from metier.device import derive_seed
 from metier.engine.forward import TreeRunner
 from metier.engine.score import label_sequences, score_labels
 from metier.engine.tree import Ints
+from metier.evaluation.keyed_store import owner_of
 from metier.evaluation.results import Answer
 from metier.evaluation.score_store import ScoreStore
 from metier.evaluation.scoring import ChosenRule, Floats, Rule, choose_rule, make_rule
@@ -26,6 +27,7 @@ from metier.evaluation.systems import AnswerOptions, Material
 from metier.events import Observer, as_part
 from metier.model.encode import EncodedPrompt, Encoder
 from metier.model.prompt import PromptFormat
+from metier.team import current_team
 
 SLICE = 100
 """Inputs that are scored, and stored, together: what a kill can lose."""
@@ -88,7 +90,8 @@ class LabelScorer:
         prompts = [each.ids for each in encoded]
         keys = list(self.store.keys(prompts, answers)) if self.store else [""] * len(prompts)
         found = [self.store.find(key) if self.store else None for key in keys]
-        todo = [number for number, hit in enumerate(found) if hit is None]
+        lacking = current_team().any_of([hit is None for hit in found])
+        todo = [number for number, lacks in enumerate(lacking) if lacks]
         fresh: dict[int, Scored] = {}
         for start in range(0, len(todo), SLICE):
             some = todo[start : start + SLICE]
@@ -96,9 +99,10 @@ class LabelScorer:
             fresh |= dict(zip(some, self._compute([encoded[number] for number in some], answers, watch), strict=True))
             for number in some:
                 if self.store:
-                    self.store.keep(keys[number], fresh[number].sums, fresh[number].seconds)
+                    sums, seconds = fresh[number].sums, fresh[number].seconds
+                    self.store.keep(keys[number], sums, seconds, owner_of(inputs[number]))
         return [
-            fresh[number] if hit is None else Scored(hit[0], encoded[number].cut, hit[1], 0)
+            fresh[number] if number in fresh or hit is None else Scored(hit[0], encoded[number].cut, hit[1], 0)
             for number, hit in enumerate(found)
         ]
 

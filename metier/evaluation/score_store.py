@@ -34,6 +34,6 @@ class ScoreStore(KeyedStore[tuple[list[float], float]]):
         found = self._values.get(key)
         return None if found is None else (np.array(found[0]), found[1])
 
-    def keep(self, key: str, sums: np.ndarray[tuple[int], np.dtype[np.float64]], seconds: float) -> None:
-        """Remember the sums of one prompt."""
-        self.add(key, (sums.tolist(), seconds), {"sums": sums.tolist(), "seconds": seconds})
+    def keep(self, key: str, sums: np.ndarray[tuple[int], np.dtype[np.float64]], seconds: float, owner: str) -> None:
+        """Remember the sums of one prompt; `owner` is `owner_of` its input."""
+        self.add(key, (sums.tolist(), seconds), {"sums": sums.tolist(), "seconds": seconds, "of": owner})

@@ -23,6 +23,7 @@ from metier.engine.tree import TokenSequence
 from metier.errors import DataError
 from metier.evaluation.answer_store import AnswerStore, StoredAnswer
 from metier.evaluation.evaluate import RecordSet, evaluate_system
+from metier.evaluation.keyed_store import owner_of
 from metier.evaluation.measures import score_of
 from metier.evaluation.results import Answer, Evaluation
 from metier.evaluation.systems import AnswerOptions, Material
@@ -30,6 +31,7 @@ from metier.events import Observer, as_part
 from metier.model.chat_encode import ChatEncoder
 from metier.model.chat_prompt import ChatPrompt
 from metier.model.encode import EncodedPrompt
+from metier.team import current_team
 
 SLICE = 64
 """Inputs that are answered, and stored, together: what a kill can lose."""
@@ -100,12 +102,13 @@ class Writer:
             for place, each in prompts.items()
         }
         known = {place: self.store.find(key) for place, key in keys.items()} if self.store else {}
-        todo = [place for place in prompts if known.get(place) is None]
+        lacking = current_team().any_of([known.get(place) is None for place in prompts])
+        todo = [place for place, lacks in zip(prompts, lacking, strict=True) if lacks]
         written = self._write([prompts[place] for place in todo], [start + place for place in todo], watch)
         for place, fresh in zip(todo, written, strict=True):
             known[place] = fresh
             if self.store:
-                self.store.keep(keys[place], fresh)
+                self.store.keep(keys[place], fresh, owner_of(inputs[place]))
         for place, each in prompts.items():
             said = known[place]
             assert said is not None

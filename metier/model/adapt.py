@@ -20,6 +20,7 @@ from metier.errors import ModelError
 from metier.model.base import BaseModel
 from metier.model.blocks import blocks_of
 from metier.model.plan import LearningPlan, block_number, plan_learning
+from metier.model.quantized import count_parameters
 from metier.model.quiet import quiet_transformers
 from metier.model.summary import ModelSummary
 from metier.recipe.sections import AdaptationSection
@@ -42,6 +43,8 @@ class AdaptedModel:
     """Whether float32 weights learn in a bfloat16 run, so that matrix products are cast."""
     peft: PeftModel | None = None
     consumed: bool = field(default=False, init=False)
+    spread: bool = False
+    """Whether several processes each keep a part of the blocks that learn while they are trained."""
 
     @property
     def network(self) -> PreTrainedModel:
@@ -56,8 +59,8 @@ class AdaptedModel:
         return found
 
     def state(self) -> dict[str, Tensor]:
-        """A copy of everything that learns, on the CPU."""
-        return {name: p.detach().to("cpu", copy=True).contiguous() for name, p in self.trainable().items()}
+        """A copy of everything that learns, on the CPU; of weights that are spread, all processes ask at once."""
+        return {name: whole(p.detach()).to("cpu", copy=True).contiguous() for name, p in self.trainable().items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Set everything that learns.
@@ -105,7 +108,7 @@ class AdaptedModel:
             weights_sha256=base.weights_sha256,
             licence=base.licence,
             notes=tuple(base.notes),
-            parameters=sum(p.numel() for p in everything.values()) + extra,
+            parameters=count_parameters(everything.values()) + extra,
             trainable_parameters=sum(p.numel() for p in trainable.values()),
             layers=base.layers,
             hidden_size=base.hidden_size,
@@ -120,6 +123,12 @@ class AdaptedModel:
     def _group(self, name: str) -> str:
         number = block_number(self.network, name)
         return f"layers.{number}" if number is not None else name.split(".")[0]
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """The tensor itself; one that is spread over processes (a `DTensor`) is put together, by all of them at once."""
+    together = getattr(tensor, "full_tensor", None)
+    return tensor if together is None else together()
 
 
 def adapt_model(

@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +32,8 @@ from metier.model.hub import fetch_from_hub
 from metier.model.origin import read_origin
 from metier.model.packaged import PACKAGED, ensure_converted_gguf, ensure_packaged
 from metier.model.quiet import quiet_transformers
-from metier.model.weights import damaged, fingerprint_weights, weight_files
-from metier.recipe.sections import ModelSection
+from metier.model.weights import damaged, fingerprint_weights, read_cast, weight_files
+from metier.recipe.sections import ModelSection, Quantization
 
 if TYPE_CHECKING:
     import torch
@@ -79,11 +79,20 @@ class BaseModel:
     """How an encoder's sentence vector is made; None for decoders."""
     folder: Path
     """The safetensors folder that it was read from."""
+    quantization: Quantization | None = None
+    """`nf4` or `int8`: how the linear layers of the network's blocks are held; None: as `dtype` says."""
 
     @property
     def parameters(self) -> int:
         """All parameters; tied ones count once."""
-        return sum(parameter.numel() for parameter in self.network.parameters())
+        from metier.model.quantized import count_parameters
+
+        return count_parameters(self.network.parameters())
+
+    @property
+    def precision(self) -> str:
+        """The type of the weights as part of a cache's key: `torch.float32`, `torch.bfloat16/nf4`."""
+        return "/".join(filter(None, (str(self.network.dtype), self.quantization)))
 
     @property
     def bytes(self) -> int:
@@ -104,14 +113,18 @@ class BaseModel:
         """The same model with its weights read again, on the same device.
 
         Args:
-            dtype: Type of the weights; None is the type of this one.
+            dtype: Type of the weights, which are then not quantised; None: as this one has them.
         """
         import torch
 
         wanted = dtype or (torch.bfloat16 if self.dtype == "bfloat16" else torch.float32)
+        quantization = self.quantization if dtype is None else None
         config, _ = _load_config(self.folder)
-        network = _load_network(self.folder, config, self.kind, wanted, str(self.network.device), ())
-        return dataclasses.replace(self, network=network, dtype=str(wanted).removeprefix("torch."))
+        loading = _Loading(wanted, str(self.network.device), quantization)
+        network = _load_network(self.folder, config, self.kind, loading, ())
+        return dataclasses.replace(
+            self, network=network, dtype=str(wanted).removeprefix("torch."), quantization=quantization
+        )
 
 
 @dataclass(frozen=True)
@@ -124,6 +137,25 @@ class _Place:
     notes: tuple[str, ...]
     weights_sha256: str
     revision: str | None = None
+
+
+@dataclass(frozen=True)
+class _Loading:
+    """How weights are held in memory."""
+
+    dtype: torch.dtype
+    device: str
+    quantization: Quantization | None = None
+
+    def options(self) -> dict[str, Any]:
+        """Arguments of transformers' `from_pretrained`."""
+        if self.quantization is None:
+            return {"dtype": self.dtype}
+        from metier.model.quantized import quantization_config
+
+        config = quantization_config(self.quantization, self.dtype, self.device)
+        # What is quantised is so while it is loaded, on its device: it never lies there whole.
+        return {"dtype": self.dtype, "quantization_config": config, "device_map": {"": self.device}}
 
 
 def load_base_model(section: ModelSection, hardware: Hardware, observers: Sequence[Observer] = ()) -> BaseModel:
@@ -143,7 +175,11 @@ def load_base_model(section: ModelSection, hardware: Hardware, observers: Sequen
     place = _resolve(section, observers)
     config, kind = _load_config(place.folder)
     tokenizer = _load_tokenizer(place.folder)
-    network = _load_network(place.folder, config, kind, hardware.torch_dtype, hardware.device, observers)
+    if section.quantization is not None and kind == "encoder":
+        found, fix = f"{section.quantization}, but {section.name} is an encoder", "Remove model.quantization."
+        raise ModelError("model.quantization", found, "a language model: encoders are small and run in float32", fix)
+    loading = _Loading(hardware.torch_dtype, hardware.device, section.quantization)
+    network = _load_network(place.folder, config, kind, loading, observers)
     text_config = config.get_text_config()
     vocabulary = int(config.get_text_config().vocab_size)
     if len(tokenizer) > vocabulary:
@@ -152,12 +188,19 @@ def load_base_model(section: ModelSection, hardware: Hardware, observers: Sequen
         raise ModelError(str(place.folder), found, wanted, "Use the tokenizer that was saved with the model.")
     return BaseModel(
         name=section.name, kind=kind, architecture=str(config.model_type), source=place.source,
-        revision=place.revision, licence=place.licence, notes=place.notes, weights_sha256=place.weights_sha256,
-        network=network, dtype=hardware.dtype, tokenizer=tokenizer, layers=int(text_config.num_hidden_layers),
-        hidden_size=int(text_config.hidden_size), vocabulary=vocabulary,
+        revision=place.revision, licence=place.licence, notes=place.notes + _said(section.quantization),
+        weights_sha256=place.weights_sha256, network=network, dtype=hardware.dtype, tokenizer=tokenizer,
+        layers=int(text_config.num_hidden_layers), hidden_size=int(text_config.hidden_size), vocabulary=vocabulary,
         context=find_context(text_config, tokenizer.model_max_length, section.name, observers),
         pooling=read_pooling(place.folder) if kind == "encoder" else None, folder=place.folder,
+        quantization=section.quantization,
     )  # fmt: skip
+
+
+def _said(quantization: Quantization | None) -> tuple[str, ...]:
+    from metier.model.quantized import NOTES
+
+    return () if quantization is None else (NOTES[quantization],)
 
 
 def weights_fingerprint(section: ModelSection, observers: Sequence[Observer] = ()) -> str:
@@ -270,7 +313,7 @@ def _check_tokenizer_file(path: Path) -> None:
 
 
 def _load_network(
-    folder: Path, config: PretrainedConfig, kind: Kind, dtype: torch.dtype, device: str, observers: Sequence[Observer]
+    folder: Path, config: PretrainedConfig, kind: Kind, loading: _Loading, observers: Sequence[Observer]
 ) -> PreTrainedModel:
     import torch
     from safetensors import SafetensorError
@@ -284,24 +327,52 @@ def _load_network(
     if attention == "eager":
         text = f"{config.model_type} has no fast attention (sdpa) in transformers; the slower one is used."
         tell(observers, Notice(topic="model", message=text))
+    options = loading.options()
     try:
         with quiet_transformers():
-            loaded: Any = auto.from_pretrained(
-                folder, config=config, dtype=dtype, attn_implementation=attention, use_safetensors=True,
-                local_files_only=True, trust_remote_code=False, output_loading_info=True,
-            )  # fmt: skip
-            network: PreTrainedModel = loaded[0].to(device)
+            common = {"config": config, "attn_implementation": attention, "output_loading_info": True}
+            loaded: Any = _load_cast(folder, network_class, loading, common)
+            if loaded is None:
+                loaded = auto.from_pretrained(
+                    folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, **common, **options
+                )
+            network: PreTrainedModel = loaded[0] if loading.quantization else loaded[0].to(loading.device)
     except SafetensorError as error:
         raise damaged(weight_files(folder)[0]) from error
     except (torch.OutOfMemoryError, MemoryError) as error:
-        found = f"do not fit into the memory of {device}"
+        found = f"do not fit into the memory of {loading.device}"
         raise OutOfMemory(f"the weights of {folder}", found, "", "Choose a smaller model.") from error
     except (ValueError, KeyError, OSError, RuntimeError) as error:
         raise ModelError(str(folder), f"cannot be loaded ({first_line(error)})") from error
     _check_loaded(folder, network, loaded[1]["missing_keys"], kind)
     network.train(False)
     network.requires_grad_(False)
+    if loading.quantization is not None:
+        from metier.model.quantized import keep_as_loaded
+
+        keep_as_loaded(network)
     return network
+
+
+def _load_cast(
+    folder: Path, network_class: Any, loading: _Loading, common: Mapping[str, Any]
+) -> tuple[PreTrainedModel, Mapping[str, Any]] | None:
+    """Network and loading report of weights that are cast one by one; None where that is no use, or names differ."""
+    if loading.quantization is not None or loading.device != "cpu" or not isinstance(network_class, type):
+        return None
+    state = read_cast(folder, loading.dtype)
+    if state is None:
+        return None
+    from transformers import GenerationConfig
+
+    plain: Any = network_class
+    network, report = plain.from_pretrained(None, state_dict=state, dtype=loading.dtype, **common)
+    if report["missing_keys"] or report["unexpected_keys"]:  # transformers renames what it reads from files
+        return None
+    network.name_or_path = network.config._name_or_path = str(folder)
+    if network.can_generate() and (folder / "generation_config.json").is_file():
+        network.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
+    return network, report
 
 
 def _check_loaded(folder: Path, network: PreTrainedModel, missing: set[str], kind: Kind) -> None:

@@ -49,7 +49,7 @@ def plan_learning(section: AdaptationSection, network: PreTrainedModel, *, head:
 
 
 def top_blocks(section: AdaptationSection, network: PreTrainedModel) -> range | None:
-    """Numbers of the blocks that `top N` or `all` names; None for patterns.
+    """Numbers of the blocks that `top N`, `all` or, until it is decided, `auto` names; None for patterns.
 
     Raises:
         ModelError: N is larger than the number of blocks.
@@ -57,6 +57,8 @@ def top_blocks(section: AdaptationSection, network: PreTrainedModel) -> range | 
     depth = network.config.num_hidden_layers
     if section.layers == "all":
         return range(depth)
+    if section.layers == "auto":
+        return range(depth - assumed_top(depth), depth)
     if isinstance(section.layers, str):
         blocks_of(network)  # says so where there is no stack
         wanted = int(section.layers.split()[1])
@@ -67,6 +69,15 @@ def top_blocks(section: AdaptationSection, network: PreTrainedModel) -> range | 
             )  # fmt: skip
         return range(depth - wanted, depth)
     return None
+
+
+def assumed_top(depth: int) -> int:
+    """Upper blocks that a plan counts with where `layers: auto` is not decided yet: half of them.
+
+    Args:
+        depth: Blocks of the model.
+    """
+    return max(1, depth - depth // 2)
 
 
 def block_number(network: PreTrainedModel, name: str) -> int | None:

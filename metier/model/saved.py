@@ -22,6 +22,7 @@ from metier.model.chat_prompt import ChatPrompt, chat_prompt_from_plain
 from metier.model.packaged import PACKAGED
 from metier.model.plan import LearningPlan
 from metier.model.prompt import PromptFormat, prompt_from_plain
+from metier.model.quantized import dequantize
 from metier.model.quiet import quiet_transformers
 from metier.recipe.sections import AdaptationSection, ModelSection
 from metier.store.files import read_json, whole_folder, write_bytes, write_json
@@ -103,8 +104,13 @@ def save_model(model: AdaptedModel, folder: Path, **facts: Unpack[Facts]) -> Non
         write_json(draft / SUMMARY, to_plain(model.summary()), format="model")
         about = {
             "files": {path.name: file_sha256(path) for path in sorted(draft.glob("*.safetensors"))},
-            "base": {"name": model.base.name, "revision": model.base.revision},
+            "base": {
+                "name": model.base.name,
+                "revision": model.base.revision,
+                "quantization": model.base.quantization,
+            },
             "base_sha256": model.base.weights_sha256,
+            "dtype": model.base.dtype,
             "adaptation": model.section.model_dump(mode="json"),
             "labels": list(model.labels),
             "kind": model.base.kind,
@@ -125,8 +131,16 @@ def public_name(name: str) -> str:
     return PACKAGED[name].hub_id if name in PACKAGED else name
 
 
-def load_model(folder: Path, hardware: Hardware, observers: Sequence[Observer] = ()) -> Saved:
+def load_model(
+    folder: Path, hardware: Hardware, observers: Sequence[Observer] = (), *, dequantized: bool = False
+) -> Saved:
     """Read a saved model back, ready to answer.
+
+    Args:
+        folder: What `save_model` wrote.
+        hardware: Device and dtype.
+        observers: Told about downloads and fallbacks.
+        dequantized: Hold a base that was quantised in the run's dtype, with the numbers that it stood for.
 
     Raises:
         ModelError: the folder is damaged, or the base model is not the one that it was trained on.
@@ -137,9 +151,16 @@ def load_model(folder: Path, hardware: Hardware, observers: Sequence[Observer] =
     autocast = hardware.dtype == "bfloat16"
     full = section.method in ("full", "freeze")
     reference = ModelSection(name=str(folder)) if full else ModelSection.model_validate(about["base"])
-    base = load_base_model(reference, hardware, observers)
+    # Rounded as it was while it learned: another type would be quantised to other numbers.
+    quantized = dequantized and reference.quantization is not None
+    loading = dataclasses.replace(hardware, dtype=about["dtype"]) if quantized else hardware
+    base = load_base_model(reference, loading, observers)
     if full or base.kind == "encoder":
         base = dataclasses.replace(base.fresh(torch.float32), name=str(about["base"]["name"]))
+    if loading is not hardware:
+        dequantize(base.network, base.folder)
+        base = dataclasses.replace(base, quantization=None, dtype=hardware.dtype)
+        base.network.to(hardware.torch_dtype)  # type: ignore[arg-type]
     if not full and base.weights_sha256 != about["base_sha256"]:
         raise ModelError(
             str(folder),

@@ -16,6 +16,7 @@ from metier.device import available_memory_bytes, choose_hardware
 from metier.events import Observer, Progress, tell
 from metier.planning.desk import Checked, Desk, Pay
 from metier.planning.findings import find_in_data
+from metier.planning.kept import keep_plan
 from metier.planning.labels import check_labels
 from metier.planning.results import CheckReport
 from metier.planning.texts import check_passages, check_writing
@@ -54,6 +55,8 @@ def check_recipe(recipe: Recipe, *, pay: Pay | None = None, observers: Sequence[
             observers=observers,
         )  # fmt: skip
         checked = CHECKS[recipe.task](desk)
+    if checked.plan is not None:
+        keep_plan(identity, hardware, checked.plan)
     tell(observers, Progress(label="check", done=1, total=1, unit="candidates"))
     return CheckReport(
         name=recipe.name, task=recipe.task, recipe_hash=identity, folder=str(path), device=hardware.device,

@@ -1,31 +1,29 @@
 """What every plan is made of: one model and its training, passes as operations and seconds, disk.
 
-The formulas are those of a forward pass (two operations a weight and token) and a backward pass (as
-many again for what only passes a gradient on, twice as many for weights that learn). Real passes also
-normalise, attend and copy: `SHARE` is the part of the products' speed that is left, and `FACTOR` says
-how far off the result may be.
+Operations are those of a forward pass (two a weight and token) and a backward pass (as many again for
+what only passes a gradient on, twice as many for weights that learn). Seconds are not made from them: a
+token costs in a block, and beside the blocks, what it was measured to cost (`calibrate.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from metier.model.plan import LearningPlan
 from metier.planning.count import Tokens
-from metier.planning.results import StageEstimate
+from metier.planning.outlook import MemoryEstimate, StageEstimate
+from metier.planning.rates import Rates
 from metier.planning.speed import Shape
-from metier.recipe.sections import Recipe
+from metier.recipe.sections import Recipe, TrainingSection
 from metier.training.sampler import Sampler
 
-SHARE = 0.4
-FACTOR = 2.5
 PROGRAM_BYTES = 800_000_000
-"""Python, torch, transformers and scikit-learn themselves."""
+"""Python, torch, transformers and scikit-learn themselves, where that was not measured."""
 ADAM_BYTES = 12
 """A gradient and two moments in float32."""
-LOGIT_BYTES = 12
-"""A logit in float32 and what normalising it takes."""
+PARTS = {"data": "data", "baselines": "baselines", "test": "test", "report": "report"}
+"""Stage -> part of the run, where all of a stage is one part; of an attempt each stage says it."""
 REPORT_SECONDS = 3.0
 
 
@@ -38,6 +36,10 @@ class Seconds:
     """All base models, once."""
     tfidf: float
     """The n-gram baseline, fitted once on all training records."""
+    program_bytes: int = PROGRAM_BYTES
+    """Memory of this process before any model was loaded."""
+    tfidf_bytes: int = 0
+    """Memory that fitting n-grams took beyond that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,13 @@ class Learner:
     name: str
     recipe: Recipe
     shape: Shape
-    flops_per_second: float
+    rates: Rates
+    base: str
+    """Hash of the base model's weights."""
+    base_bytes: int
+    """Weights of the base model as it is loaded."""
+    file_bytes: int = 0
+    """Weights of the base model on disk."""
     plan: LearningPlan | None = None
     """What learns; None for a model of a baseline."""
     trainable: int = 0
@@ -79,16 +87,34 @@ class Learner:
         return max(1, -(-sampler.steps // every))
 
     def training_stage(self, stage: str, tokens: Tokens) -> StageEstimate:
-        """Forward and backward passes of the whole training through the blocks above the stored ones."""
+        """Forward and backward passes and optimiser steps of the whole training, above the stored blocks."""
         top = self.shape.layers - self.depth
         learns = 2 if self.plan is not None and self.plan.weights else 1
-        what = f"training, at most {self.sampler().steps:,} steps"
-        return pass_stage(self, stage, what, tokens, forward=top, backward=top * learns)
+        steps = self.sampler().steps
+        what = f"training, at most {steps:,} steps"
+        work = Work(kind="train", part="training", forward=top, backward=top * learns)
+        found = pass_stage(self, stage, what, tokens, work)
+        more = steps * self.trainable * self.rates.step
+        return replace(found, seconds=found.seconds + more, low=found.low + more, high=found.high + more)
 
 
-def pass_stage(
-    learner: Learner, stage: str, what: str, tokens: Tokens, *, forward: int | None = None, backward: int = 0
-) -> StageEstimate:
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What one pass computes."""
+
+    kind: str
+    """As `Rates.paces` names it."""
+    part: str = ""
+    """Part of the run; empty where the stage says it."""
+    forward: int | None = None
+    """Blocks; None for all."""
+    backward: int = 0
+    """Blocks, twice those whose weights learn: for counting operations; the pace of training has them in it."""
+    bare: bool = False
+    """Whether nothing beside the blocks is computed."""
+
+
+def pass_stage(learner: Learner, stage: str, what: str, tokens: Tokens, work: Work) -> StageEstimate:
     """Operations and seconds of one pass.
 
     Args:
@@ -96,34 +122,67 @@ def pass_stage(
         stage: Part of the run.
         what: The work, in words.
         tokens: What is computed.
-        forward: Blocks; None for all.
-        backward: Blocks, twice those whose weights learn.
+        work: With what, and through which blocks.
     """
-    shape = learner.shape
-    blocks = (shape.layers if forward is None else forward) + backward
-    flops = tokens.computed * blocks * shape.block_flops(tokens.length)
-    flops += tokens.targets * 2.0 * shape.vocabulary * shape.hidden * (2 if backward else 1)
-    seconds = flops / (learner.flops_per_second * SHARE)
+    shape, pace = learner.shape, learner.rates.pace(work.kind)
+    forward = shape.layers if work.forward is None else work.forward
+    flops = tokens.computed * (forward + work.backward) * shape.block_flops(tokens.length)
+    flops += tokens.targets * 2.0 * shape.vocabulary * shape.hidden * (2 if work.backward else 1)
+    longer = shape.block_flops(tokens.length) / shape.block_flops(pace.length or tokens.length)
+    seconds = tokens.computed * (forward * pace.block * longer + (0.0 if work.bare else pace.rest))
     return StageEstimate(
         stage=stage, what=what, tokens=round(tokens.computed), logical_tokens=round(tokens.logical), flops=flops,
-        seconds=seconds,
+        seconds=seconds, low=seconds * pace.low, high=seconds * pace.high, part=work.part or PARTS.get(stage, ""),
     )  # fmt: skip
 
 
 def fixed_stage(stage: str, what: str, seconds: float) -> StageEstimate:
     """Work whose seconds are known otherwise."""
-    return StageEstimate(stage=stage, what=what, tokens=0, logical_tokens=0, flops=0.0, seconds=seconds)
+    return StageEstimate(
+        stage=stage, what=what, tokens=0, logical_tokens=0, flops=0.0, seconds=seconds, low=seconds, high=seconds,
+        part=PARTS.get(stage, ""),
+    )  # fmt: skip
 
 
-def loading_stage(seconds: Seconds, candidates: int) -> StageEstimate:
-    """Base models are loaded for the baselines, for every candidate and for the test."""
-    times = (2 + candidates) / max(1, candidates)
-    return fixed_stage("baselines", "loading the models", seconds.loading * times)
+def loading_stages(seconds: Seconds, candidates: int) -> tuple[StageEstimate, StageEstimate]:
+    """Base models are loaded before the baselines, and the chosen one again for the test."""
+    again = seconds.loading / max(1, candidates)
+    return (
+        fixed_stage("baselines", "loading the models", seconds.loading),
+        fixed_stage("test", "loading the chosen model", again),
+    )
 
 
 def learning_bytes(learner: Learner) -> int:
     """Weights that learn, their gradients and the optimiser's state."""
     return learner.trainable * (ADAM_BYTES + 4)
+
+
+def microbatch(section: TrainingSection, own: float, longest: float) -> float:
+    """Tokens of the largest forward and backward pass: as many as the budget, a whole step, or one long text.
+
+    Args:
+        section: Batch and budget.
+        own: Mean tokens of an example, without what it shares with the others.
+        longest: Tokens of the longest example.
+    """
+    batch = section.per_device_train_batch_size * section.gradient_accumulation_steps
+    return float(max(longest, min(section.tokens_per_microbatch, batch * own)))
+
+
+def loading_moment(before: Sequence[MemoryEstimate], candidates: Sequence[Learner]) -> MemoryEstimate:
+    """While the chosen model is loaded for the test: its file is in memory beside what is made of it.
+
+    What earlier moments took is still there: freed memory is kept for the next tensors, and weights that are read
+    from a file do not fit into the gaps.
+
+    Args:
+        before: The moments until then.
+        candidates: What may be chosen.
+    """
+    fullest = max(before, key=lambda moment: moment.total)
+    chosen = max(each.shape.weight_bytes + each.trainable * 4 + each.file_bytes for each in candidates)
+    return replace(fullest, moment="loading", weights=fullest.weights + chosen)
 
 
 def disk_bytes(candidates: Sequence[Learner]) -> int:

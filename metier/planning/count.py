@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from metier.data.records import Choice
-from metier.engine.features import padded_batches
+from metier.engine.texts import text_batches
 from metier.engine.tree import TokenSequence, TokenTree, cut_into_groups, shared_length
 from metier.engine.trunk import CHUNK_TOKENS
 from metier.planning.tokens import Asking
@@ -123,7 +123,7 @@ class Counter:
         computed = logical = 0
         for start in range(0, len(self.sequences), batch):
             some = [sequence.ids for sequence in self.sequences[start : start + batch]]
-            computed += sum(part.ids.numel() for part in padded_batches(some, section.tokens_per_microbatch))
+            computed += sum(part.tokens for part in text_batches(some, section.tokens_per_microbatch))
             logical += sum(len(sequence.inputs) for sequence in self.sequences[start : start + batch])
         one = Tokens(computed=computed, logical=logical, length=logical / len(self.sequences))
         return one.times(examples / len(self.sequences))

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from metier.engine.forward import NORMALISED_TOGETHER
 from metier.planning.cost import (
-    FACTOR,
-    LOGIT_BYTES,
-    PROGRAM_BYTES,
     REPORT_SECONDS,
     Learner,
     Seconds,
+    Work,
     assumptions,
     disk_bytes,
     fixed_stage,
     learning_bytes,
-    loading_stage,
+    loading_moment,
+    loading_stages,
+    microbatch,
     pass_stage,
 )
 from metier.planning.count import Counter, Tokens
-from metier.planning.results import MemoryEstimate, Plan, StageEstimate
+from metier.planning.outlook import MemoryEstimate, Plan, StageEstimate
+from metier.planning.whole import Found, Ground, put_together
 from metier.recipe.sections import Recipe
 
+SCORE, FEATURES = Work(kind="score"), Work(kind="features")
 SHOT_TOKENS = 60
 """An example in the prompt, with its answer and the turns around it, where few-shot takes short ones."""
 ONLY_IN_LANGUAGE_MODELS = frozenset({"zero_shot", "few_shot"})
@@ -63,7 +64,7 @@ def plan_run(
     candidates: Sequence[Subject],
     baselines: Mapping[str, Subject],
     seconds: Seconds,
-    available: int | None,
+    ground: Ground,
 ) -> Plan:
     """Estimate a whole run.
 
@@ -72,32 +73,26 @@ def plan_run(
         candidates: What is trained, in order.
         baselines: The model behind `probe`, `zero_shot` and `few_shot`, where they are asked for.
         seconds: What was measured.
-        available: Free bytes of memory; None where they are not known.
+        ground: What the machine says.
     """
     fixed = [fixed_stage("data", "reading and preparing", seconds.data)]
     if "tfidf" in recipe.evaluation.systems:
         fixed.append(fixed_stage("baselines", "tfidf, fitted for validation and for test", 2 * seconds.tfidf))
+    loading, again = loading_stages(seconds, len(candidates))
     stages = [
         *fixed,
-        loading_stage(seconds, len(candidates)),
+        loading,
         *_baselines(recipe, baselines),
         *(stage for candidate in candidates for stage in _attempt(candidate, baselines.get("probe"))),
+        again,
         *_test(recipe, candidates, baselines),
         fixed_stage("report", "page, card and figures", REPORT_SECONDS),
     ]
-    memory = _memory(candidates, baselines)
-    return Plan(
-        stages=tuple(stages),
-        seconds=sum(stage.seconds for stage in stages),
-        factor=FACTOR,
-        memory=memory,
-        memory_bytes=memory.total,
-        memory_available=available,
-        cache_bytes=_cache(candidates, baselines),
-        disk_bytes=disk_bytes(candidates),
-        flops_per_second=candidates[0].flops_per_second,
-        assumptions=assumptions(candidates),
-    )
+    found = Found(
+        stages=tuple(stages), moments=_moments(candidates, baselines, seconds), disk_bytes=disk_bytes(candidates),
+        cache_bytes=_cache(candidates, baselines), assumptions=assumptions(candidates),
+    )  # fmt: skip
+    return put_together(recipe, found, candidates[0].rates, ground)
 
 
 def _baselines(recipe: Recipe, models: Mapping[str, Subject]) -> Iterator[StageEstimate]:
@@ -107,18 +102,18 @@ def _baselines(recipe: Recipe, models: Mapping[str, Subject]) -> Iterator[StageE
         some = subject.lengths["validation"][: evaluation.selection_examples]
         if name == "probe":
             every = [*subject.lengths["train"], *subject.lengths["validation"]]
-            yield pass_stage(subject, "baselines", "probe: features", subject.counter.texts(every))
+            yield pass_stage(subject, "baselines", "probe: features", subject.counter.texts(every), FEATURES)
         elif name == "zero_shot":
             listed = subject.recipe.prompt.list_labels
             tried = 2 if listed is None else 1
             start = subject.counter.label_tokens[1] if listed is not False else 0
             tokens = subject.counter.labels(some, longer_start=start).times(tried)
-            yield pass_stage(subject, "baselines", f"zero_shot: {_prompts(tried)} on validation", tokens)
+            yield pass_stage(subject, "baselines", f"zero_shot: {_prompts(tried)} on validation", tokens, SCORE)
         else:
             ways = 2 if subject.recipe.prompt.list_labels is None else 1
             tried = len(evaluation.few_shot.k) * evaluation.few_shot.seeds * ways
             tokens = subject.counter.labels(some, longer_start=_shots(recipe)).times(tried)
-            yield pass_stage(subject, "baselines", f"few_shot: {_prompts(tried)} on validation", tokens)
+            yield pass_stage(subject, "baselines", f"few_shot: {_prompts(tried)} on validation", tokens, SCORE)
 
 
 def _attempt(subject: Subject, probe: Subject | None) -> Iterator[StageEstimate]:
@@ -128,26 +123,28 @@ def _attempt(subject: Subject, probe: Subject | None) -> Iterator[StageEstimate]
     """
     stage, counter, lengths = f"attempt {subject.name}", subject.counter, subject.lengths
     sample, top = lengths["validation"][: subject.sample], subject.shape.layers - subject.depth
+    answer = SCORE if subject.in_words else FEATURES
     if not subject.in_words and not (probe is not None and _same_model(subject, probe)):
         tokens = counter.texts([*lengths["train"], *sample])
-        yield pass_stage(subject, stage, "features, computed once", tokens)
+        yield pass_stage(subject, stage, "features, computed once", tokens, replace(FEATURES, part="trunk"))
     if subject.depth:
-        what = f"lower {subject.depth} blocks, computed once"
-        yield pass_stage(subject, stage, what, counter.trunk(lengths["train"], labels=False), forward=subject.depth)
+        what, once = f"lower {subject.depth} blocks, computed once", replace(answer, part="trunk", bare=True)
+        once = replace(once, forward=subject.depth)
+        yield pass_stage(subject, stage, what, counter.trunk(lengths["train"], labels=False), once)
         if subject.in_words:
             tokens = counter.trunk(lengths["validation"], labels=True)
-            yield pass_stage(subject, stage, f"{what}, for validation", tokens, forward=subject.depth)
+            yield pass_stage(subject, stage, f"{what}, for validation", tokens, once)
+    judged = replace(answer, part="validation", forward=top if subject.in_words else subject.shape.layers)
     if not subject.solved:
         tokens = counter.training(subject.recipe.training, subject.sampler().stream)
         yield subject.training_stage(stage, tokens)
         validations = subject.validations()
         passes = f"{validations} validation{'s' * (validations > 1)} during training"
-        forward = top if subject.in_words else subject.shape.layers
-        yield pass_stage(subject, stage, passes, _answering(subject, sample).times(validations), forward=forward)
-    forward = top if subject.in_words else subject.shape.layers
-    yield pass_stage(
-        subject, stage, "the whole validation split", _answering(subject, lengths["validation"]), forward=forward
-    )
+        times = validations
+        if subject.in_words:
+            passes, times = f"{passes}, and the choice of a scoring rule", validations + 1
+        yield pass_stage(subject, stage, passes, _answering(subject, sample).times(times), judged)
+    yield pass_stage(subject, stage, "the whole validation split", _answering(subject, lengths["validation"]), judged)
 
 
 def _test(recipe: Recipe, candidates: Sequence[Subject], models: Mapping[str, Subject]) -> Iterator[StageEstimate]:
@@ -156,62 +153,78 @@ def _test(recipe: Recipe, candidates: Sequence[Subject], models: Mapping[str, Su
         test = subject.lengths["test"]
         start = {"few_shot": _shots(recipe)}.get(name, 0)
         tokens = subject.counter.texts(test) if name == "probe" else subject.counter.labels(test, longer_start=start)
-        yield pass_stage(subject, "test", name, tokens)
+        yield pass_stage(subject, "test", name, tokens, FEATURES if name == "probe" else SCORE)
     stages = []
     for subject in candidates:
         some = subject.lengths["train"][: recipe.evaluation.train_examples]
         tokens = _answering(subject, [*subject.lengths["test"], *some])
-        stages.append(pass_stage(subject, "test", "tuned, on test and a sample of train", tokens))
+        how = SCORE if subject.in_words else FEATURES
+        stages.append(pass_stage(subject, "test", "tuned, on test and a sample of train", tokens, how))
     yield max(stages, key=lambda stage: stage.seconds)
 
 
 def _same_model(one: Subject, other: Subject) -> bool:
-    return one.counter.asking.base.weights_sha256 == other.counter.asking.base.weights_sha256
+    return one.base == other.base
 
 
 def _answering(subject: Subject, lengths: Sequence[int]) -> Tokens:
     return subject.counter.labels(lengths) if subject.in_words else subject.counter.texts(lengths)
 
 
-def _memory(candidates: Sequence[Subject], baselines: Mapping[str, Subject]) -> MemoryEstimate:
-    """The dearest candidate's training, while the base models that others need are loaded."""
+def _moments(
+    candidates: Sequence[Subject], baselines: Mapping[str, Subject], seconds: Seconds
+) -> tuple[MemoryEstimate, ...]:
+    """Memory while baselines are measured, while the dearest candidate is trained, and while the test set is read."""
     every = [*candidates, *baselines.values()]
-    loaded = {subject.counter.asking.base.weights_sha256: subject.shape.weight_bytes for subject in every}
-    promoted = max(subject.shape.weight_bytes for subject in candidates)
-    return MemoryEstimate(
-        program=PROGRAM_BYTES,
-        weights=sum(loaded.values()) + promoted,
-        learning=max(learning_bytes(subject) for subject in candidates),
-        activations=max(_activations(subject) for subject in candidates),
-        logits=max((_logits(subject) for subject in every), default=0),
+    loaded = {subject.base: subject.base_bytes for subject in every}
+    weights, program = sum(loaded.values()), seconds.program_bytes
+    before = MemoryEstimate(
+        moment="baselines", program=program, weights=weights, baselines=seconds.tfidf_bytes,
+        logits=max((_asking_bytes(subject) for subject in baselines.values()), default=0),
+    )  # fmt: skip
+    attempts = [_attempt_moments(subject, weights, program) for subject in candidates]
+    promoted = max(subject.shape.weight_bytes + subject.trainable * 4 for subject in candidates)
+    test = MemoryEstimate(
+        moment="test", program=program, weights=weights + promoted, logits=max(map(_asking_bytes, every)),
         trunk=max(_boundary_bytes(subject) for subject in candidates),
-    )
+    )  # fmt: skip
+    dearest = max(attempts, key=lambda moments: max(moment.total for moment in moments))
+    return (before, *dearest, loading_moment([before, *dearest], candidates), test)
 
 
-def _activations(subject: Subject) -> int:
-    """What the blocks with a backward pass keep of one micro-batch."""
-    blocks = 1 if subject.solved else subject.shape.layers - subject.depth
-    return round(_microbatch(subject) * blocks * subject.shape.block_cells * subject.shape.number_bytes)
+def _attempt_moments(subject: Subject, loaded: int, program: int) -> list[MemoryEstimate]:
+    """While one candidate learns, and while it is validated."""
+    weights = loaded
+    if subject.plan is not None and subject.plan.weights:
+        weights += subject.shape.weight_bytes - subject.base_bytes  # what learns takes the place of the base
+    trunk = _boundary_bytes(subject)
+    learning = 0 if subject.solved else learning_bytes(subject)
+    validated = MemoryEstimate(
+        moment="validation", program=program, weights=weights, learning=learning, trunk=trunk,
+        logits=_asking_bytes(subject),
+    )  # fmt: skip
+    if subject.solved:
+        return [validated]
+    pace, tokens = subject.rates.pace("train"), _microbatch(subject)
+    beside = round(pace.bytes(tokens, 0))
+    trained = MemoryEstimate(
+        moment="training", program=program, weights=weights, learning=learning, trunk=trunk, logits=beside,
+        activations=round(pace.bytes(tokens, subject.shape.layers - subject.depth)) - beside,
+    )  # fmt: skip
+    return [trained, validated]
 
 
-def _logits(subject: Subject) -> int:
-    """Scores over the whole vocabulary at every node of the label trees in one pass, and what is normalised of them."""
-    if not subject.in_words:
-        return 0
-    tree, _ = subject.counter.label_tokens
-    own = max(1.0, _mean(subject.lengths["validation"]) - subject.counter.shared_start) + tree
-    prompts = max(1.0, subject.recipe.training.tokens_per_microbatch / own)
-    nodes = prompts * (tree + 1)
-    normalised = min(nodes, NORMALISED_TOGETHER) * LOGIT_BYTES
-    return round((nodes * subject.shape.number_bytes + normalised) * subject.shape.vocabulary)
+def _asking_bytes(subject: Subject) -> int:
+    """While labels are scored under prompts, or features are read."""
+    pace = subject.rates.pace("score" if subject.in_words else "features")
+    return round(pace.bytes(pace.tokens, subject.shape.layers))
 
 
 def _microbatch(subject: Subject) -> float:
-    """Tokens of one forward and backward pass."""
-    section = subject.recipe.training
+    """Tokens of the largest forward and backward pass."""
     lengths = subject.lengths["train"]
-    batch = section.per_device_train_batch_size * section.gradient_accumulation_steps
-    return float(max(max(lengths), min(section.tokens_per_microbatch, batch * _mean(lengths))))
+    own = max(1.0, _mean(lengths) - subject.counter.shared_start) if subject.in_words else _mean(lengths)
+    return microbatch(subject.recipe.training, own, max(lengths))
 
 
 def _boundary_bytes(subject: Subject) -> int:
@@ -225,11 +238,7 @@ def _boundary_bytes(subject: Subject) -> int:
 
 def _cache(candidates: Sequence[Subject], baselines: Mapping[str, Subject]) -> int:
     """Boundary states, and one vector a record for every model whose features are read."""
-    reads = {
-        subject.counter.asking.base.weights_sha256: subject
-        for subject in [*candidates, *baselines.values()]
-        if not subject.in_words
-    }
+    reads = {subject.base: subject for subject in [*candidates, *baselines.values()] if not subject.in_words}
     features = sum(sum(map(len, each.lengths.values())) * each.shape.hidden * 4 for each in reads.values())
     return features + sum(_boundary_bytes(subject) for subject in candidates)
 

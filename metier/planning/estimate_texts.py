@@ -1,8 +1,7 @@
 """Memory and time of a run that learns to write or to read on.
 
 Prompts are read like any other pass; their shared beginning counts once. Answers are written one token
-a step for many prompts together, at the speed of products of that many rows; they are taken to be as
-long as the training answers.
+a step for many prompts together, at the pace of that; they are taken to be as long as the training answers.
 """
 
 from __future__ import annotations
@@ -16,24 +15,26 @@ import numpy as np
 from metier.engine.tree import shared_length
 from metier.engine.trunk import CHUNK_TOKENS
 from metier.planning.cost import (
-    FACTOR,
-    LOGIT_BYTES,
-    PROGRAM_BYTES,
     REPORT_SECONDS,
     Learner,
     Seconds,
+    Work,
     assumptions,
     disk_bytes,
     fixed_stage,
     learning_bytes,
-    loading_stage,
+    loading_moment,
+    loading_stages,
+    microbatch,
     pass_stage,
 )
 from metier.planning.count import Tokens, count_training
-from metier.planning.results import MemoryEstimate, Plan, StageEstimate
+from metier.planning.outlook import MemoryEstimate, Plan, StageEstimate
 from metier.planning.taught import Taught
+from metier.planning.whole import Found, Ground, put_together
 from metier.recipe.sections import Recipe
 
+READ, PROMPT, WRITE = Work(kind="read"), Work(kind="prompt"), Work(kind="write")
 TURN_TOKENS = 16
 """What a chat template puts around an example's two turns."""
 SHORT_EXAMPLE = 256
@@ -47,10 +48,6 @@ class Author(Learner):
     """One model that writes or reads on, and how a run uses it."""
 
     taught: Taught
-    base: str
-    """Hash of the base model's weights."""
-    writing_flops_per_second: float
-    """While answers are written together."""
     records: dict[str, int]
     """Records by split."""
 
@@ -88,20 +85,19 @@ class Author(Learner):
             targets=count * predicted, length=asked + longer_start + answer,
         )  # fmt: skip
 
-    def write(self, stage: str, what: str, split: str, count: int, *, longer_start: int = 0) -> StageEstimate:
+    def write(
+        self, stage: str, what: str, split: str, count: int, *, longer_start: int = 0, part: str = ""
+    ) -> StageEstimate:
         """Answers written to some prompts, then the loss of the right ones."""
         asked = self.read(split, count, longer_start=longer_start, answers=False)
         right = self.read(split, count, longer_start=longer_start)
         new = count * self.taught.answer
         written = Tokens(computed=new, logical=new, targets=new, length=asked.length + self.taught.answer / 2)
-        slow = replace(self, flops_per_second=self.writing_flops_per_second)
-        parts = [pass_stage(self, stage, what, each) for each in (asked, right)]
-        return _together([*parts, pass_stage(slow, stage, what, written)])
+        parts = ((asked, PROMPT), (right, READ), (written, WRITE))
+        return _together([pass_stage(self, stage, what, tokens, replace(work, part=part)) for tokens, work in parts])
 
 
-def plan_writing(
-    recipe: Recipe, candidates: Sequence[Author], base: Author, seconds: Seconds, available: int | None
-) -> Plan:
+def plan_writing(recipe: Recipe, candidates: Sequence[Author], base: Author, seconds: Seconds, ground: Ground) -> Plan:
     """Estimate a whole run of models that write.
 
     Args:
@@ -109,7 +105,7 @@ def plan_writing(
         candidates: What is trained, in order.
         base: The candidate whose model the baselines use.
         seconds: What was measured; `tfidf` is what judging by retrieval took.
-        available: Free bytes of memory; None where they are not known.
+        ground: What the machine says.
     """
     systems, evaluation = recipe.evaluation.systems, recipe.evaluation
     some = min(evaluation.selection_examples, base.records["validation"])
@@ -128,7 +124,8 @@ def plan_writing(
     for candidate in candidates:
         stage = f"attempt {candidate.name}"
         stages += _training(candidate, stage)
-        stages.append(candidate.write(stage, f"{_answers(some)} of validation", "validation", some))
+        what = f"{_answers(some)} of validation"
+        stages.append(candidate.write(stage, what, "validation", some, part="validation"))
     test = base.records["test"]
     for name in (name for name in UNTRAINED if name in systems):
         start = shots if name == "few_shot" else 0
@@ -137,12 +134,10 @@ def plan_writing(
     most = base.taught.about.max_new_tokens
     said = f"answers are as long as the training answers ({base.taught.answer:.0f} tokens), though a base model that "
     said += f"does not stop writes {most} tokens"
-    return _plan(stages, candidates, available, (*assumptions(candidates), said))
+    return _plan(recipe, stages, candidates, seconds, ground, (*assumptions(candidates), said))
 
 
-def plan_reading(
-    recipe: Recipe, candidates: Sequence[Author], base: Author, seconds: Seconds, available: int | None
-) -> Plan:
+def plan_reading(recipe: Recipe, candidates: Sequence[Author], base: Author, seconds: Seconds, ground: Ground) -> Plan:
     """Estimate a whole run of models that read on.
 
     Args:
@@ -150,7 +145,7 @@ def plan_reading(
         candidates: What is trained, in order.
         base: The candidate whose model the baselines use.
         seconds: What was measured.
-        available: Free bytes of memory; None where they are not known.
+        ground: What the machine says.
     """
     stages = _beginning(seconds, len(candidates))
     validation, test = base.records["validation"], base.records["test"]
@@ -158,25 +153,26 @@ def plan_reading(
     asked = "zero_shot" in recipe.evaluation.systems
     if asked:
         what = f"zero_shot: {some:,} validation texts"
-        stages.append(pass_stage(base, "baselines", what, base.read("validation", some)))
+        stages.append(pass_stage(base, "baselines", what, base.read("validation", some), READ))
     for candidate in candidates:
         stage = f"attempt {candidate.name}"
         stages += _training(candidate, stage)
-        stages.append(pass_stage(candidate, stage, "the validation texts", candidate.read("validation", validation)))
+        judged = candidate.read("validation", validation)
+        stages.append(pass_stage(candidate, stage, "the validation texts", judged, replace(READ, part="validation")))
     if asked:
-        stages.append(pass_stage(base, "test", "zero_shot", base.read("test", test)))
+        stages.append(pass_stage(base, "test", "zero_shot", base.read("test", test), READ))
     tuned = []
     for candidate in candidates:
         sample = min(recipe.evaluation.train_examples, candidate.records["train"])
         what = "tuned, on test and a sample of train"
         parts = [candidate.read("test", test), candidate.read("train", sample)]
-        tuned.append(_together([pass_stage(candidate, "test", what, each) for each in parts]))
+        tuned.append(_together([pass_stage(candidate, "test", what, each, READ) for each in parts]))
     stages.append(_dearest(tuned))
-    return _plan(stages, candidates, available, assumptions(candidates))
+    return _plan(recipe, stages, candidates, seconds, ground, assumptions(candidates))
 
 
 def _beginning(seconds: Seconds, candidates: int) -> list[StageEstimate]:
-    return [fixed_stage("data", "reading and preparing", seconds.data), loading_stage(seconds, candidates)]
+    return [fixed_stage("data", "reading and preparing", seconds.data), loading_stages(seconds, candidates)[0]]
 
 
 def _training(author: Author, stage: str) -> Iterator[StageEstimate]:
@@ -188,15 +184,14 @@ def _training(author: Author, stage: str) -> Iterator[StageEstimate]:
         own = author.examples * author.example_tokens
         chunks = own / max(1, CHUNK_TOKENS - author.taught.shared)
         tokens = Tokens(computed=own + chunks * author.taught.shared, logical=own, length=held_out.length)
-        once = [
-            pass_stage(author, stage, what, each, forward=author.depth)
-            for each in (tokens, replace(held_out, targets=0.0))
-        ]
-        yield _together(once)
+        work = replace(READ, part="trunk", forward=author.depth, bare=True)
+        both = (tokens, replace(held_out, targets=0.0))
+        yield _together([pass_stage(author, stage, what, each, work) for each in both])
     yield author.training_stage(stage, count_training(author.taught.sample, section, author.sampler().stream))
     times = author.validations()
     what = f"{times} validation{'s' * (times > 1)} during training"
-    yield pass_stage(author, stage, what, held_out.times(times), forward=author.shape.layers - author.depth)
+    judged = replace(READ, part="validation", forward=author.shape.layers - author.depth)
+    yield pass_stage(author, stage, what, held_out.times(times), judged)
 
 
 def _tuned(author: Author, recipe: Recipe) -> StageEstimate:
@@ -209,53 +204,67 @@ def _tuned(author: Author, recipe: Recipe) -> StageEstimate:
 
 
 def _plan(
-    stages: Sequence[StageEstimate], candidates: Sequence[Author], available: int | None, said: tuple[str, ...]
+    recipe: Recipe,
+    stages: Sequence[StageEstimate],
+    candidates: Sequence[Author],
+    seconds: Seconds,
+    ground: Ground,
+    said: tuple[str, ...],
 ) -> Plan:
-    stages = [*stages, fixed_stage("report", "page, card and figures", REPORT_SECONDS)]
-    memory = _memory(candidates)
-    return Plan(
-        stages=tuple(stages), seconds=sum(stage.seconds for stage in stages), factor=FACTOR, memory=memory,
-        memory_bytes=memory.total, memory_available=available,
-        cache_bytes=sum(_boundary_bytes(author) for author in candidates), disk_bytes=disk_bytes(candidates),
-        flops_per_second=candidates[0].flops_per_second, assumptions=said,
+    found = Found(
+        stages=(
+            *stages, loading_stages(seconds, len(candidates))[1],
+            fixed_stage("report", "page, card and figures", REPORT_SECONDS),
+        ),
+        moments=_moments(candidates, seconds), cache_bytes=sum(_boundary_bytes(author) for author in candidates),
+        disk_bytes=disk_bytes(candidates), assumptions=said,
+    )  # fmt: skip
+    return put_together(recipe, found, candidates[0].rates, ground)
+
+
+def _moments(candidates: Sequence[Author], seconds: Seconds) -> tuple[MemoryEstimate, ...]:
+    """Memory while base models answer, while the dearest candidate learns, and while it answers on the test set."""
+    program, baselines = seconds.program_bytes, seconds.tfidf_bytes
+    weights = sum({author.base: author.base_bytes for author in candidates}.values())
+    answering = max(_answering_bytes(author) for author in candidates)
+    written = max(_keys_values(author) for author in candidates)
+    before = MemoryEstimate(
+        moment="baselines", program=program, weights=weights, logits=answering, keys_values=written,
+        baselines=baselines,
+    )  # fmt: skip
+    trained = [_training_moment(author, weights, program) for author in candidates]
+    promoted = max(author.shape.weight_bytes + author.trainable * 4 for author in candidates)
+    test = MemoryEstimate(
+        moment="test", program=program, weights=weights + promoted, logits=answering, keys_values=written,
+        trunk=max(_boundary_bytes(author) for author in candidates), baselines=baselines,
+    )  # fmt: skip
+    learned = max(trained, key=lambda moment: moment.total)
+    return (before, learned, loading_moment([before, learned], candidates), test)
+
+
+def _training_moment(author: Author, loaded: int, program: int) -> MemoryEstimate:
+    weights = loaded
+    if author.plan is not None and author.plan.weights:
+        weights += author.shape.weight_bytes - author.base_bytes  # what learns takes the place of the base
+    pace, tokens = author.rates.pace("train"), _microbatch(author)
+    beside = round(pace.bytes(tokens, 0))
+    return MemoryEstimate(
+        program=program, weights=weights, learning=learning_bytes(author), logits=beside,
+        activations=round(pace.bytes(tokens, author.shape.layers - author.depth)) - beside,
+        trunk=_boundary_bytes(author),
     )  # fmt: skip
 
 
-def _memory(candidates: Sequence[Author]) -> MemoryEstimate:
-    """The dearest candidate's training or writing, while the base models that others need are loaded."""
-    loaded = {author.base: author.shape.weight_bytes for author in candidates}
-    return MemoryEstimate(
-        program=PROGRAM_BYTES,
-        weights=sum(loaded.values()) + max(author.shape.weight_bytes for author in candidates),
-        learning=max(learning_bytes(author) for author in candidates),
-        activations=max(_activations(author) for author in candidates),
-        logits=max(_logits(author) for author in candidates),
-        trunk=max(_boundary_bytes(author) for author in candidates),
-        keys_values=max(_keys_values(author) for author in candidates),
-    )
+def _answering_bytes(author: Author) -> int:
+    """While right answers or passages are read."""
+    pace = author.rates.pace("read")
+    return round(pace.bytes(pace.tokens, author.shape.layers))
 
 
 def _microbatch(author: Author) -> float:
-    """Tokens of one forward and backward pass: as many as the budget, or one long sequence."""
-    section = author.recipe.training
-    batch = section.per_device_train_batch_size * section.gradient_accumulation_steps
+    """Tokens of the largest forward and backward pass."""
     longest = max((len(sequence.ids) for each in author.taught.sample for sequence in each), default=1)
-    return max(longest, min(section.tokens_per_microbatch, batch * (author.example_tokens + author.taught.shared)))
-
-
-def _activations(author: Author) -> int:
-    """What the blocks with a backward pass keep of one micro-batch."""
-    blocks = author.shape.layers - author.depth
-    return round(_microbatch(author) * blocks * author.shape.block_cells * author.shape.number_bytes)
-
-
-def _logits(author: Author) -> int:
-    """Scores over the whole vocabulary at every learned token of a micro-batch."""
-    learned = sum(int(sequence.targets.sum()) for each in author.taught.sample for sequence in each)
-    tokens = len(author.taught.sample) * (author.example_tokens + author.taught.shared)
-    share = min(1.0, learned / max(1.0, tokens))
-    cell = author.shape.number_bytes + LOGIT_BYTES
-    return round(_microbatch(author) * share * author.shape.vocabulary * cell)
+    return microbatch(author.recipe.training, author.example_tokens, longest)
 
 
 def _keys_values(author: Author) -> int:

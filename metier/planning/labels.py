@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from metier.data.records import Choice
 from metier.data.splits import choices
@@ -13,12 +13,17 @@ from metier.planning.cost import Seconds
 from metier.planning.count import Counter, draw_sample
 from metier.planning.desk import Attached, Checked, Desk, memory_warnings, what_learns
 from metier.planning.estimate import ONLY_IN_LANGUAGE_MODELS, Subject, plan_run
+from metier.planning.measured import label_probes
+from metier.planning.outlook import Plan
 from metier.planning.results import CandidateFindings
 from metier.planning.tokens import Asking, Measured, faults_of_answers, measure_lengths, show_tokens, trained_part
+from metier.planning.ways import Way, alternatives, going, other_ways
 from metier.recipe.sections import ModelSection, Recipe
 
 PAYING_SAMPLE = 2000
 """Records on which n-grams are fitted while that is judged."""
+HEAPS = 0.6
+"""Distinct n-grams grow with about this power of the text (Heaps' law)."""
 PAYING_FITS = 8
 """How often: folds and the choices of their strength."""
 
@@ -53,9 +58,12 @@ class _Labels:
     def subject(self, name: str, recipe: Recipe, asking: Asking, attached: Attached | None = None) -> Subject:
         """What the estimate needs of a model; without `attached` nothing of it learns."""
         dtype = self.desk.dtype(asking.base, recipe)
+        counter, shape = Counter(asking, self.sample), self.desk.shape(asking.base, dtype, attached)
+        probes = label_probes(counter, recipe, solved=recipe.adaptation.method == "head")
         return Subject(
-            name=name, recipe=recipe, counter=Counter(asking, self.sample),
-            shape=self.desk.shape(asking.base, dtype, attached), flops_per_second=self.desk.speed(asking.base, dtype),
+            name=name, recipe=recipe, counter=counter, shape=shape, base=asking.base.weights_sha256,
+            base_bytes=asking.base.bytes, file_bytes=self.desk.file_bytes(asking.base),
+            rates=self.desk.rates(asking.base, recipe, shape, probes, learns=attached is not None),
             lengths={split: each.tokens for split, each in self.lengths(asking).items()},
             plan=attached.plan if attached else None, trainable=attached.trainable if attached else 0,
         )  # fmt: skip
@@ -69,20 +77,45 @@ def check_labels(desk: Desk) -> Checked:
     """
     train = choices(desk.train)
     labels = _Labels(desk, train, draw_sample(train, desk.recipe.seed))
+    paying, reason, seconds = desk.judge_paying()  # first: afterwards its memory could not be told from a model's
     found, subjects = [], []
     for name, recipe in desk.candidates():
         about, subject = _check_candidate(labels, name, recipe)
         found.append(about)
         subjects.append(subject)
-    paying, reason, seconds = desk.judge_paying()
     # One fit of n-grams on all records, from those that were made on some.
-    tfidf = seconds * len(train) / max(1, min(len(train), PAYING_SAMPLE)) * 3 / PAYING_FITS
+    more = len(train) / max(1, min(len(train), PAYING_SAMPLE))
     baselines = _baseline_models(labels, subjects)
-    measured = Seconds(data=desk.data_seconds, loading=desk.loading, tfidf=tfidf)
-    plan = plan_run(desk.recipe, subjects, baselines, measured, desk.available)
+    measured = Seconds(
+        data=desk.data_seconds, loading=desk.loading, tfidf=seconds * more * 3 / PAYING_FITS,
+        program_bytes=desk.settle_program(), tfidf_bytes=round(desk.judging_bytes * more**HEAPS),
+    )  # fmt: skip
+
+    def plan_of(first: Subject) -> Plan:
+        return plan_run(desk.recipe, [first, *subjects[1:]], baselines, measured, desk.ground())
+
+    plan = plan_of(subjects[0])
+    if not desk.quick:
+        plan = replace(plan, alternatives=alternatives(plan, _ways(subjects[0], baselines), plan_of))
     return Checked(
         candidates=tuple(found), plan=plan, paying=paying, paying_reason=reason, warnings=memory_warnings(plan)
     )
+
+
+def _ways(subject: Subject, baselines: dict[str, Subject]) -> list[tuple[Way, Subject, bool]]:
+    """Other ways for the first candidate, and the encoder of the probe where it is another model."""
+    found = []
+    network = subject.counter.asking.base.network
+    for way in other_ways(subject.recipe, subject.shape.layers):
+        gone = going(subject, way, network, head=not subject.in_words)
+        if gone is not None:
+            found.append((way, *gone))
+    probe = baselines.get("probe")
+    if probe is not None and not subject.solved:
+        name = probe.counter.asking.base.name
+        settings = {"model.name": name, "adaptation.method": "head"}
+        found.append((Way(name=f"{name}, head", settings=settings), replace(probe, name=subject.name), True))
+    return found
 
 
 def _check_candidate(labels: _Labels, name: str, recipe: Recipe) -> tuple[CandidateFindings, Subject]:

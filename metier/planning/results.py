@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from metier.planning.outlook import Plan
+
 
 class PayingJudgement(Protocol):
     """What is said about whether training can pay: a frozen value of the evaluation room."""
@@ -242,63 +244,6 @@ class CandidateFindings:
     """A few training records in pieces, where answers are written or passages read; `views` is empty then."""
     notices: tuple[str, ...] = ()
     """What the model's template does to the records, as sentences."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageEstimate:
-    """One part of a run: what is computed, and how long that may take."""
-
-    stage: str
-    what: str
-    tokens: int
-    """Tokens computed: shared beginnings count once."""
-    logical_tokens: int
-    """Tokens of the same work without sharing."""
-    flops: float
-    seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryEstimate:
-    """Bytes at the most expensive moment, by what they hold."""
-
-    program: int
-    weights: int
-    learning: int
-    """What learns: gradients and the optimiser's state, and adapters themselves."""
-    activations: int
-    logits: int
-    trunk: int
-    keys_values: int = 0
-    """What attention keeps of answers while they are written."""
-
-    @property
-    def total(self) -> int:
-        """All of it. Nothing is written while a micro-batch is trained: the larger of the two counts."""
-        busy = max(self.activations + self.logits, self.keys_values)
-        return self.program + self.weights + self.learning + self.trunk + busy
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Memory and time of the whole run, estimated."""
-
-    stages: tuple[StageEstimate, ...]
-    seconds: float
-    factor: float
-    """Real times are expected between `seconds / factor` and `seconds * factor`."""
-    memory: MemoryEstimate
-    memory_bytes: int
-    """Its total."""
-    memory_available: int | None
-    """Free on this machine now; None where the device's own memory is not known."""
-    cache_bytes: int
-    """Boundary states and features in the cache folder."""
-    disk_bytes: int
-    """Checkpoints and models in the run folder."""
-    flops_per_second: float
-    """Matrix products of this model's shapes and type, as measured now."""
-    assumptions: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,9 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from metier.model.blocks import blocks_of
+from metier.model.quantized import count_parameters, is_quantized
 
-SECONDS = 0.5
+SECONDS, QUICKLY = 0.5, 0.1
 ROWS = 512
 """Tokens of one measured product: about what a micro-batch has after sharing."""
 
@@ -55,7 +56,7 @@ class Shape:
             block_weights=sum(rows * columns for rows, columns in sizes) // len(blocks),
             block_cells=sum(rows + columns for rows, columns in sizes) // len(blocks),
             weight_bytes=sum(p.numel() * p.element_size() for p in network.parameters()),
-            parameters=sum(p.numel() for p in network.parameters()),
+            parameters=count_parameters(network.parameters()),
             number_bytes=number_bytes,
             attention_cells=_attention_cells(network),
         )
@@ -65,13 +66,14 @@ class Shape:
         return 2.0 * self.block_weights + 2.0 * length * self.hidden
 
 
-def measure_speed(network: PreTrainedModel, dtype: torch.dtype, *, rows: int = ROWS) -> float:
+def measure_speed(network: PreTrainedModel, dtype: torch.dtype, *, rows: int = ROWS, seconds: float = SECONDS) -> float:
     """Operations in a second in the matrix products of one block of `network`.
 
     Args:
         network: The model; nothing in it is changed.
         dtype: The type in which the run multiplies.
-        rows: Tokens of one product: few while answers are written, one for each of them.
+        rows: Tokens of one product.
+        seconds: How long to measure.
     """
     weights = [weight.detach().to(dtype) for weight in _products(nn.ModuleList([blocks_of(network).modules[0]]))]
     inputs = [torch.ones(rows, weight.shape[0], dtype=dtype, device=weight.device) for weight in weights]
@@ -79,7 +81,7 @@ def measure_speed(network: PreTrainedModel, dtype: torch.dtype, *, rows: int = R
     with torch.no_grad():
         _multiply(inputs, weights)
         times: list[float] = []
-        while not times or sum(times) < SECONDS:
+        while not times or sum(times) < seconds:
             started = time.perf_counter()
             _multiply(inputs, weights)
             times.append(time.perf_counter() - started)
@@ -107,7 +109,10 @@ def _products(modules: nn.Module) -> list[Tensor]:
     """Weights of all matrix products, input side first."""
     found = []
     for module in modules.modules():
-        if isinstance(module, nn.Linear):
+        if is_quantized(module):
+            # Its weight lies in bytes of another shape: a product of the same sizes stands in.
+            found.append(torch.ones(module.in_features, 1, device=module.weight.device).expand(-1, module.out_features))
+        elif isinstance(module, nn.Linear):
             found.append(module.weight.t())
         elif isinstance(module, Conv1D):
             found.append(module.weight)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from metier.data.instruction import with_instruction
 from metier.data.splits import conversations
@@ -14,9 +15,12 @@ from metier.model.encode import Encoder, cut_policy
 from metier.planning.cost import Seconds
 from metier.planning.desk import Checked, Desk, memory_warnings, what_learns
 from metier.planning.estimate_texts import Author, plan_reading, plan_writing
+from metier.planning.measured import text_probes
+from metier.planning.outlook import Plan
 from metier.planning.passages import teach_passages
 from metier.planning.results import CandidateFindings
 from metier.planning.taught import Taught
+from metier.planning.ways import alternatives, going, other_ways
 from metier.planning.writing import Lesson, teach_writing
 from metier.recipe.sections import Recipe
 
@@ -33,10 +37,17 @@ def check_writing(desk: Desk) -> Checked:
     Args:
         desk: The check.
     """
+    paying, reason, seconds = desk.judge_paying()  # first: afterwards its memory could not be told from a model's
     found, authors = _candidates(desk, _teach_writing)
-    paying, reason, seconds = desk.judge_paying()
-    measured = Seconds(data=desk.data_seconds, loading=desk.loading, tfidf=seconds)
-    plan = plan_writing(desk.recipe, authors, authors[0], measured, desk.available)
+    measured = Seconds(
+        data=desk.data_seconds, loading=desk.loading, tfidf=seconds, program_bytes=desk.settle_program(),
+        tfidf_bytes=desk.judging_bytes,
+    )  # fmt: skip
+
+    def plan_of(first: Author) -> Plan:
+        return plan_writing(desk.recipe, [first, *authors[1:]], authors[0], measured, desk.ground())
+
+    plan = _with_ways(desk, authors[0], plan_of)
     return Checked(
         candidates=found, plan=plan, paying=paying, paying_reason=reason, warnings=memory_warnings(plan)
     )  # fmt: skip
@@ -49,11 +60,30 @@ def check_passages(desk: Desk) -> Checked:
         desk: The check.
     """
     found, authors = _candidates(desk, _teach_passages)
-    measured = Seconds(data=desk.data_seconds, loading=desk.loading, tfidf=0.0)
-    plan = plan_reading(desk.recipe, authors, authors[0], measured, desk.available)
+    measured = Seconds(
+        data=desk.data_seconds, loading=desk.loading, tfidf=0.0, program_bytes=desk.settle_program()
+    )  # fmt: skip
+
+    def plan_of(first: Author) -> Plan:
+        return plan_reading(desk.recipe, [first, *authors[1:]], authors[0], measured, desk.ground())
+
+    plan = _with_ways(desk, authors[0], plan_of)
     return Checked(
         candidates=found, plan=plan, paying_reason=NOT_KNOWN_WITHOUT_TRAINING, warnings=memory_warnings(plan)
     )  # fmt: skip
+
+
+def _with_ways(desk: Desk, author: Author, plan_of: Callable[[Author], Plan]) -> Plan:
+    """The plan, and other ways for the first candidate."""
+    plan, network = plan_of(author), desk.base(author.recipe.model).network
+    if desk.quick:
+        return plan
+    found = []
+    for way in other_ways(author.recipe, author.shape.layers):
+        gone = going(author, way, network, head=False)
+        if gone is not None:
+            found.append((way, *gone))
+    return replace(plan, alternatives=alternatives(plan, found, plan_of))
 
 
 def _candidates(desk: Desk, teach: Teach) -> tuple[tuple[CandidateFindings, ...], list[Author]]:
@@ -74,11 +104,12 @@ def _candidates(desk: Desk, teach: Teach) -> tuple[tuple[CandidateFindings, ...]
 def _check_candidate(
     desk: Desk, name: str, recipe: Recipe, base: BaseModel, taught: Taught
 ) -> tuple[CandidateFindings, Author]:
-    attached, dtype = desk.attach(recipe, base), desk.dtype(base, recipe)
+    attached = desk.attach(recipe, base)
+    shape = desk.shape(base, desk.dtype(base, recipe), attached)
     author = Author(
-        name=name, recipe=recipe, shape=desk.shape(base, dtype, attached), flops_per_second=desk.speed(base, dtype),
+        name=name, recipe=recipe, shape=shape, base_bytes=base.bytes, file_bytes=desk.file_bytes(base),
+        rates=desk.rates(base, recipe, shape, text_probes(taught, recipe), learns=True),
         plan=attached.plan, trainable=attached.trainable, taught=taught, base=base.weights_sha256,
-        writing_flops_per_second=desk.speed(base, dtype, rows=recipe.generation.batch_size),
         records={split.name: len(split) for split in (desk.data.train, desk.data.validation, desk.data.test)},
     )  # fmt: skip
     about = CandidateFindings(

@@ -161,10 +161,12 @@ def _layers(recipe: Recipe) -> Iterator[Fault]:
         if not adaptation.layers or not all(pattern.strip() for pattern in adaptation.layers):
             yield Fault(path, "names no layers", "name patterns such as `*.11.*`")
         return
+    if adaptation.layers == "auto":
+        return
     try:
         top = layers_wanted(adaptation.layers)
     except ValueError:
-        wanted = "`all`, `top N` with N of 1 or more, or a list of name patterns"
+        wanted = "`all`, `auto`, `top N` with N of 1 or more, or a list of name patterns"
         number = re.search(r"[0-9]+", adaptation.layers)
         fix = f"Did you mean `top {number[0]}`?" if number and int(number[0]) else ""
         yield Fault(path, f"is '{adaptation.layers}'", wanted, fix)
@@ -191,6 +193,24 @@ def _unread(option: str, method: str) -> Fault:
     reading = [name for name, read in OPTIONS_READ.items() if option in read]
     fix = f"Remove it, or choose {' or '.join(f'`method: {name}`' for name in reading)}."
     return Fault(("adaptation", option), f"has no effect with `method: {method}`", "", fix)
+
+
+def _quantized(recipe: Recipe) -> Iterator[Fault]:
+    name, method = recipe.model.quantization, recipe.adaptation.method
+    if name is not None and method in ("full", "freeze"):
+        found = f"is {name}, but with `method: {method}` the model's own weights learn, which {name} cannot"
+        yield Fault(("model", "quantization"), found, "", "Choose `method: lora` or `head`, or remove it.")
+
+
+def _spread(recipe: Recipe) -> Iterator[Fault]:
+    if recipe.hardware.shard != "full":
+        return
+    path, wanted = ("hardware", "shard"), "auto or none"
+    if recipe.training.optim != "adamw_torch":
+        fix = "Set training.optim: adamw_torch, or leave the weights whole."
+        yield Fault(path, f"is full with training.optim: {recipe.training.optim}", wanted, fix)
+    if recipe.model.quantization is not None:
+        yield Fault(path, f"is full with model.quantization: {recipe.model.quantization}", wanted)
 
 
 def _training(recipe: Recipe) -> Iterator[Fault]:
@@ -256,4 +276,4 @@ def _same_candidates(ways: dict[str, Recipe]) -> Iterator[Fault]:
 
 
 _SHARED = (shared_rules, _files, _columns, _labels, _evaluation, _judged, _gates)
-_WAYS = (_layers, _method, _training, _prompt, way_rules)
+_WAYS = (_layers, _method, _quantized, _spread, _training, _prompt, way_rules)

@@ -23,6 +23,7 @@ OTHER_NAMES: Mapping[str, str] = {
         _MODEL,
     ),
     "model_revision": "model.revision",
+    **dict.fromkeys(("quantization_config", "quantization_bit", "quant_method"), "model.quantization"),
     # the data
     **dict.fromkeys(
         ("dataset", "datasets", "dataset_path", "dataset_name", "dataset_dir", "data_path", "data_file", "data_files",
@@ -99,6 +100,8 @@ OTHER_NAMES: Mapping[str, str] = {
                     "training.eval_steps"),
     **dict.fromkeys(("save_strategy", "save_interval", "saves_per_epoch", "checkpoint_every"), "training.save_steps"),
     **dict.fromkeys(("logging_steps", "log_interval", "log_every"), "training.log_steps"),
+    **dict.fromkeys(("optimizer", "optimizer_type"), "training.optim"),
+    **dict.fromkeys(("activation_checkpointing", "use_gradient_checkpointing"), "training.gradient_checkpointing"),
     **dict.fromkeys(("patience", "early_stopping", "early_stop"), "training.early_stopping_patience"),
     # everything else
     **dict.fromkeys(("system_prompt", "system_message", "default_system"), "prompt.system"),
@@ -118,24 +121,21 @@ OTHER_NAMES: Mapping[str, str] = {
 }  # fmt: skip
 
 _SPEED = "The engine shares repeated text by itself."
-_QUANTISED = "This version does not have quantised training yet; memory is set by `training.tokens_per_microbatch`."
+_QUANTISED = "Write `model: {name: …, quantization: nf4}` (or int8); the adapter stays `method: lora`."
 _PROCESSES = "This version runs in one process."
 _NO_HUB = "metier uploads nothing."
 _TRACKERS = "This version has no trackers; the run folder's `events.jsonl` and `history.jsonl` hold every number."
 _MASK = "Only the answer is learned; `metier check` shows which tokens."
 
 WITHOUT_FIELD: Mapping[str, str] = {
-    **dict.fromkeys(("load_in_4bit", "load_in_8bit", "quantization", "quantization_config", "quantization_bit",
-                     "bnb_4bit_quant_type", "bnb_4bit_compute_dtype"), _QUANTISED),
+    **dict.fromkeys(("load_in_4bit", "load_in_8bit", "bnb_4bit_quant_type", "bnb_4bit_compute_dtype"), _QUANTISED),
     **dict.fromkeys(("packing", "sample_packing", "padding_free", "group_by_length", "pad_to_sequence_len",
                      "length_column_name"), _SPEED),
     **dict.fromkeys(("flash_attention", "flash_attn", "attn_implementation", "xformers_attention", "use_unsloth",
                      "use_liger_kernel"), "How attention is computed is chosen by itself; lock.json says how."),
-    **dict.fromkeys(("gradient_checkpointing", "gradient_checkpointing_kwargs", "activation_offloading"),
-                    "Memory is set by `training.tokens_per_microbatch`."),
+    **dict.fromkeys(("gradient_checkpointing_kwargs", "activation_offloading"),
+                    "Memory is set by `training.gradient_checkpointing` and `training.tokens_per_microbatch`."),
     **dict.fromkeys(("deepspeed", "fsdp", "fsdp_config", "ddp", "num_processes"), _PROCESSES),
-    **dict.fromkeys(("optim", "optimizer"), "The optimiser is AdamW; its settings are `adam_beta1`, `adam_beta2`, "
-                    "`adam_epsilon` and `weight_decay` in `training`."),
     **dict.fromkeys(("report_to", "wandb_project", "wandb_entity", "wandb_name", "mlflow_tracking_uri",
                      "use_tensorboard", "logging_dir"), _TRACKERS),
     **dict.fromkeys(("push_to_hub", "hub_model_id", "hub_strategy", "hub_token", "hf_token"), _NO_HUB),
@@ -177,6 +177,12 @@ OTHER_VALUES: Mapping[tuple[str, str], str] = {
     ("hardware.dtype", "float16"): "float16 is not offered: its small range needs loss scaling. Use bfloat16.",
     ("hardware.dtype", "fp16"): "float16 is not offered: its small range needs loss scaling. Use bfloat16.",
     ("hardware.device", "gpu"): "Did you mean `cuda`?",
+    ("model.quantization", "4bit"): "Did you mean `nf4`?",
+    ("model.quantization", "8bit"): "Did you mean `int8`?",
+    ("training.optim", "adamw"): "Did you mean `adamw_torch`?",
+    ("training.optim", "adamw_torch_fused"): "Did you mean `adamw_torch`?",
+    ("training.optim", "adamw_8bit"): "Did you mean `adamw_bnb_8bit`?",
+    ("training.optim", "paged_adamw_32bit"): "Did you mean `paged_adamw_8bit`?",
     ("training.lr_scheduler_type", "cosine_with_restarts"): "Did you mean `cosine`?",
 }
 """What to say when a field of that path has that value."""

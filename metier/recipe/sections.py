@@ -15,6 +15,8 @@ from metier.recipe.tasks import with_task_defaults
 Task = Literal["classification", "generation", "chat", "preference", "text"]
 AdaptationMethod = Literal["full", "freeze", "lora", "head"]
 SchedulerName = Literal["linear", "cosine", "constant", "constant_with_warmup"]
+Quantization = Literal["nf4", "int8"]
+OptimizerName = Literal["adamw_torch", "adamw_bnb_8bit", "paged_adamw_8bit"]
 SystemName = Literal["majority", "tfidf", "probe", "copy_input", "nearest_answer", "zero_shot", "few_shot"]
 ScoringRule = Literal["sum", "mean_per_byte", "sum_minus_mean"]
 MetricName = Literal[
@@ -43,6 +45,9 @@ class ModelSection(Section):
     """A packaged model (`smollm2-135m`, `minilm`), a local folder, a `.gguf` file, or a hub id `org/name`."""
     revision: str | None = None
     """Hub revision (branch, tag or commit). None: the hub's default branch, pinned in the lock file."""
+    quantization: Quantization | None = None
+    """How a frozen language model is held: nf4 (4 bits, QLoRA) or int8, by bitsandbytes (`metier[quantization]`).
+    None: as `hardware.dtype` says."""
 
 
 class PromptSection(Section):
@@ -132,7 +137,8 @@ class AdaptationSection(Section):
     """full: all layers. freeze: the chosen layers' own weights. lora: low-rank adapters (PEFT) in the chosen
     layers. head: a classification head on frozen features."""
     layers: str | list[str] = "all"
-    """`all`; `top N`: the last N blocks and the final norm; or a list of parameter-name patterns (`*.11.*`)."""
+    """`all`; `top N`: the last N blocks and the final norm; `auto`: a cheap measurement on training records chooses N
+    and says why; or a list of parameter-name patterns (`*.11.*`)."""
     head: bool | None = None
     """A classification head on pooled features. None: encoders yes, language models no (they answer in words)."""
     r: Count = 16
@@ -170,6 +176,12 @@ class TrainingSection(Section):
     """Peak learning rate. None: 5e-4 lora, 5e-5 full and freeze, 1e-3 head."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """AdamW's decoupled weight decay; not applied to norms and biases."""
+    optim: OptimizerName = "adamw_torch"
+    """AdamW with its two moments in float32, in 8 bits, or in 8 bits that move to the CPU when the GPU is full (paged,
+    CUDA only). The last two are bitsandbytes' (`metier[quantization]`)."""
+    gradient_checkpointing: Literal["auto"] | bool = "auto"
+    """Whether activations inside a block are computed again in the backward pass, not kept: less memory, more time,
+    the same gradients. auto: only where the first batch shows that memory would not do; said and written down."""
     adam_beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """AdamW's first moment decay."""
     adam_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
@@ -274,6 +286,16 @@ class HardwareSection(Section):
     """Type of frozen weights and activations. auto: bfloat16 where the hardware has it. What learns is float32."""
     threads: Count | None = None
     """CPU threads. None: all cores of this process's affinity."""
+    shard: Literal["auto", "none", "full"] = "auto"
+    """With several processes, whether each keeps only a part of the blocks in which something learns, of their
+    gradients and moments. auto: where the model's own weights learn (`full`, `freeze`) with `optim: adamw_torch`."""
+    price_per_hour: Annotated[float, Field(ge=0)] | None = None
+    """What an hour of this machine costs, in `currency`; `metier check` then tells the cost. None: not known."""
+    currency: str = "USD"
+    """Name of the money that `price_per_hour` is in."""
+    watts: Annotated[float, Field(gt=0)] | None = None
+    """Power that the machine draws while it works, for the energy in the plan. None: measured where the machine
+    can say it, otherwise not known."""
 
 
 class OutputSection(Section):

@@ -19,6 +19,7 @@ from metier.errors import RunFolderError
 from metier.evaluation.files import read_comparison, read_evaluations, read_overfitting
 from metier.evaluation.results import Comparison, Evaluation
 from metier.model.summary import ModelSummary
+from metier.planning.receipt_values import Receipt
 from metier.report.picks import Asked, pick
 from metier.report.sentences import section
 from metier.report.summary import AttemptSummary, RunSummary
@@ -28,7 +29,7 @@ from metier.store.values import from_plain
 from metier.training.history import History
 
 T = TypeVar("T")
-CARD, LOCK, CHOSEN, MODEL, HISTORY, PROMPT = "card", "lock", "chosen", "model", "history", "prompt"
+CARD, LOCK, CHOSEN, MODEL, HISTORY, PROMPT, PLAN = "card", "lock", "chosen", "model", "history", "prompt", "plan"
 """The `format` of the files that are read here, as their writers name it."""
 
 
@@ -79,7 +80,15 @@ def gather_summary(folder: RunFolder) -> RunSummary:
         written=shown.written,
         documents=shown.documents,
         prompt=_content(read_json(folder.prompt, format=PROMPT)) if folder.prompt.exists() else {},
+        receipt=_receipt(folder.plan),
     )
+
+
+def _receipt(path: Path) -> Receipt | None:
+    if not path.exists():
+        return None
+    found = read_json(path, format=PLAN).get("receipt")
+    return None if found is None else from_plain(Receipt, found, where=str(path))
 
 
 def _present(path: Path) -> Path:

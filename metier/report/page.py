@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from metier.report import answers, formats, provenance, sentences, tables, written
+from metier.report import receipt as receipts
 from metier.report.figures import Figures
 from metier.report.kinds import KINDS
 from metier.report.summary import AttemptSummary, Example, RunSummary
@@ -217,6 +218,12 @@ def _shown(example: Example, *, texts: bool) -> ShownExample:
     )  # fmt: skip
 
 
+def _energy_known(summary: RunSummary) -> bool:
+    """Whether the receipt has an energy, measured or by the recipe's watts."""
+    line = None if summary.receipt is None else summary.receipt.line("energy")
+    return line is not None and line.measured is not None
+
+
 def _background(summary: RunSummary) -> dict[str, Any]:
     card = summary.data
     return {
@@ -232,5 +239,8 @@ def _background(summary: RunSummary) -> dict[str, Any]:
         "fingerprints": provenance.fingerprints_table(summary),
         "machine": provenance.machine_table(summary),
         "stages": provenance.stages_table(summary),
+        "receipt": receipts.receipt_table(summary),
+        "receipt_words": receipts.receipt_sentence(summary),
+        "energy_known": _energy_known(summary),
         "duration": formats.duration(summary.seconds) if summary.seconds else formats.UNKNOWN,
     }

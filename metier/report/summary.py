@@ -10,6 +10,7 @@ from metier.data.card import DataCard
 from metier.data.records import Message
 from metier.evaluation.results import Comparison, Evaluation, Overfitting
 from metier.model.summary import ModelSummary
+from metier.planning.receipt_values import Receipt
 from metier.training.history import History
 
 
@@ -125,6 +126,8 @@ class RunSummary:
     """Of the task `text`."""
     prompt: Mapping[str, Any] = field(default_factory=dict)
     """How the promoted model is asked, as it was saved with it; empty where it is not there."""
+    receipt: Receipt | None = None
+    """What the run took beside what was predicted; None where nothing was predicted."""
 
     @property
     def task(self) -> str:

@@ -117,7 +117,7 @@ class _Order:
 
 def _make(folder: Path, run: RunFolder | None, draft: Path, order: _Order) -> tuple[Written, Parity]:
     """Ask the model, write the export, ask that, compare; raises where they differ."""
-    saved = load_model(folder, order.hardware, order.observers)
+    saved = load_model(folder, order.hardware, order.observers, dequantized=True)
     runner = TreeRunner(saved.model.network, observers=order.observers)
     probes, from_validation = choose_probes(saved, run, runner)
     if not probes:
@@ -129,6 +129,7 @@ def _make(folder: Path, run: RunFolder | None, draft: Path, order: _Order) -> tu
         observers=order.observers,
     )  # fmt: skip
     written = FORMS[order.form](wanted, draft)
+    written = dataclasses.replace(written, notices=(*written.notices, *_quantized(folder)))
     # The receiver gets the memory that the model had here; its tokenizer and facts stay.
     saved.model.base.network.to("meta")  # type: ignore[arg-type]
     gc.collect()
@@ -147,6 +148,18 @@ def _make(folder: Path, run: RunFolder | None, draft: Path, order: _Order) -> tu
     write_json(draft / PROVENANCE, about, format="provenance")
     write_text(draft / README, readme(order.form, wanted, written, parity))
     return written, parity
+
+
+def _quantized(folder: Path) -> tuple[str, ...]:
+    """What a person must know of an export whose base was quantised while it learned."""
+    name = read_json(folder / ABOUT, format="saved_model")["base"].get("quantization")
+    said = {
+        "nf4": "the base was held in nf4: the export holds the numbers that those 4 bits stand for, which is what was "
+        "trained and measured, and not the base's own weights",
+        "int8": "the base was held in int8: the export holds the numbers that those 8 bits stand for; the measured "
+        "model also rounded what goes into each product to 8 bits, which the export and its proof do not",
+    }  # fmt: skip
+    return (said[name],) if name is not None else ()
 
 
 def _differs(parity: Parity) -> MetierError:

@@ -342,6 +342,11 @@ def refuse_form(form: str, about: Mapping[str, Any]) -> None:
     if about["head"] and form != "merged":
         found = "answers with a classification head, which no adapter folder and no GGUF file can hold"
         raise ModelError(f"--as {form}", found, "", "Use --as merged, or `metier predict`.")
+    quantization = about.get("base", {}).get("quantization")
+    if form == "adapter" and quantization is not None:
+        found = f"the adapter learned over a base held in {quantization}; over the base as it is, it answers otherwise"
+        fix = "Use --as merged, which holds the numbers that it learned over."
+        raise ModelError("--as adapter", found, "", fix)
     if form == "adapter" and method != "lora":
         found = f"there is no adapter: the run trained the model's own weights ({method})"
         raise ModelError("--as adapter", found, "", "Use --as merged.")

@@ -99,6 +99,6 @@ def _base_of(promoted: Promoted, writer: Writer, observers: Sequence[Observer]) 
     if model.peft is not None:
         runner = replace(writer.runner)
         return Speaker(replace(writer, name="base", runner=runner), promoted=promoted)
-    section = ModelSection(name=model.base.name, revision=model.base.revision)
+    section = ModelSection(name=model.base.name, revision=model.base.revision, quantization=model.base.quantization)
     network = load_base_model(section, promoted.hardware, observers).network
     return Speaker(replace(writer, name="base", runner=TreeRunner(network, None, writer.observers)))

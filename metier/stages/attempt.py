@@ -19,12 +19,14 @@ from metier.recipe.sections import Recipe
 from metier.recipe.tasks import WRITES
 from metier.stages.bench import Bench, Learned
 from metier.stages.labelling import learn_labels
+from metier.stages.layers import settle_layers
 from metier.stages.lock import write_attempt_lock
 from metier.stages.workshop import Workshop
 from metier.stages.writing import learn_passages, learn_to_write
 from metier.store.files import write_json, write_text
 from metier.store.run_folder import AttemptFolder
 from metier.store.values import to_plain
+from metier.training.history import History
 
 LEARNING: Mapping[str, Callable[[Bench], Learned]] = {
     "classification": learn_labels,
@@ -50,23 +52,31 @@ class Attempt:
 
 def run_attempt(shop: Workshop, name: str, recipe: Recipe, number: int) -> Attempt:
     """Train one candidate and judge it on validation; a training that was killed goes on."""
-    folder = shop.folder.attempt(number)
-    write_text(folder.recipe, dump_recipe(recipe))
-    bench = _set_up(shop, name, recipe, folder)
-    write_attempt_lock(shop, folder, bench.model, recipe.seed)
+    folder, team = shop.folder.attempt(number), shop.team
+    team.once(lambda: write_text(folder.recipe, dump_recipe(recipe)))
+    way, layers = settle_layers(shop, name, recipe)
+    bench = _set_up(shop, name, way, folder)
+    team.once(lambda: write_attempt_lock(shop, folder, bench.model, recipe.seed, layers))
     learned = LEARNING[recipe.task](bench)
-    history = learned.history
-    write_text(folder.history, "".join(_line(row) for row in to_plain(history.steps)))
-    write_json(folder.history_summary, to_plain(history), format="history")
+    team.once(lambda: _write_history(folder, learned.history))
     evaluation = _judge(bench, learned)
-    save_model(
-        bench.model, folder.model, prompt=bench.prompt, max_length=bench.encoder.max_length,
-        too_long=bench.encoder.too_long, rule=learned.rule, examples=history.examples, task=recipe.task,
-        generation=learned.generation,
-    )  # fmt: skip
+    team.once(lambda: _save(bench, learned))
     if not bench.model.plan.weights:
         bench.model.detach()
     return Attempt(name=name, number=number, recipe=recipe, validation=evaluation)
+
+
+def _write_history(folder: AttemptFolder, history: History) -> None:
+    write_text(folder.history, "".join(_line(row) for row in to_plain(history.steps)))
+    write_json(folder.history_summary, to_plain(history), format="history")
+
+
+def _save(bench: Bench, learned: Learned) -> None:
+    save_model(
+        bench.model, bench.folder.model, prompt=bench.prompt, max_length=bench.encoder.max_length,
+        too_long=bench.encoder.too_long, rule=learned.rule, examples=learned.history.examples,
+        task=bench.recipe.task, generation=learned.generation,
+    )  # fmt: skip
 
 
 def read_attempt(shop: Workshop, name: str, recipe: Recipe, number: int) -> Attempt:
@@ -103,7 +113,7 @@ def _judge(bench: Bench, learned: Learned) -> Evaluation:
         system, shop.record_set("validation", shop.judged_validation), section=bench.recipe.evaluation,
         seed=shop.recipe.seed, observers=shop.observers,
     )  # fmt: skip
-    write_evaluation(evaluation, bench.folder.evaluation / "validation")
+    shop.team.once(lambda: write_evaluation(evaluation, bench.folder.evaluation / "validation"))
     return evaluation
 
 

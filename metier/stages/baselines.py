@@ -71,8 +71,9 @@ def measure_baselines(shop: Workshop, systems: Sequence[System]) -> list[Evaluat
         evaluate_system(system, asked, section=section, seed=shop.recipe.seed, observers=shop.observers)
         for system in systems
     ]
-    for evaluation in found:
-        write_evaluation(evaluation, shop.folder.evaluation_of("selection").path)
+    if shop.team.is_first:
+        for evaluation in found:
+            write_evaluation(evaluation, shop.folder.evaluation_of("selection").path)
     shown = list(dict.fromkeys((*HEADLINES[shop.recipe.task], section.primary_metric)))
     rows = [[e.system, *(_number(e, metric) for metric in shown), e.trained_on] for e in found]
     title = f"What is there without training, on {len(records)} validation records on which it was set up"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metier.engine.trunk import TrunkCache
+from metier.engine.trunk_memory import trunk_out_of_memory
 from metier.errors import DataError
 from metier.events import Notice, tell
 from metier.model.adapt import AdaptedModel
@@ -55,12 +56,40 @@ class Learned:
     """How answers are written, the longest answer settled, of a model that writes."""
 
 
-def train(bench: Bench, objective: Objective, validate: Validate) -> History:
-    """Train the bench's model; a training that was killed goes on."""
-    return train_model(
-        bench.recipe.training, bench.model, objective, seed=bench.recipe.seed, folder=bench.folder.checkpoints,
-        validate=validate, observers=bench.shop.observers,
-    )  # fmt: skip
+def train(bench: Bench, objective: Objective, validate: Validate, stored: TrunkCache | None) -> History:
+    """Train the bench's model; a training that was killed goes on.
+
+    Args:
+        bench: The attempt.
+        objective: The examples and their loss.
+        validate: What is looked at in between.
+        stored: Holds the boundary states of all that `objective` and `validate` read: the weights below are out of
+            memory meanwhile. None: everything is computed.
+    """
+    section, processes = bench.recipe.training, bench.shop.batch_processes
+    # A step's examples are those of all processes that the run began with, however many there are now.
+    whole = {"gradient_accumulation_steps": section.gradient_accumulation_steps * processes}
+    bench.model.spread = _spreads(bench)
+    with trunk_out_of_memory(bench.model.base, stored, bench.shop.observers):
+        return train_model(
+            section.model_copy(update=whole), bench.model, objective, seed=bench.recipe.seed,
+            folder=bench.folder.checkpoints, validate=validate, observers=bench.shop.observers,
+        )  # fmt: skip
+
+
+def _spreads(bench: Bench) -> bool:
+    """Whether the processes each keep a part of the weights that learn; said when they do."""
+    team, recipe = bench.shop.team, bench.recipe
+    wanted = recipe.hardware.shard
+    own = bool(bench.model.plan.weights) and recipe.training.optim == "adamw_torch"
+    spread = team.size > 1 and (wanted == "full" or (wanted == "auto" and own))
+    if spread:
+        message = (
+            f"{bench.name}: the blocks that learn, their gradients and moments are spread over {team.size} processes "
+            "(FSDP2, hardware.shard)."
+        )
+        tell(bench.shop.observers, Notice(topic="processes", message=message))
+    return spread
 
 
 def fitting_records(bench: Bench, cut: Sequence[bool]) -> list[int]:

@@ -62,7 +62,7 @@ def _learn_in_words(bench: Bench) -> Learned:
         rule = make_rule("sum", prompt.label_texts, sums)
         return judge(rule.log_probabilities(sums), golds, prompt.labels, metric)
 
-    history = train(bench, objective, validate)
+    history = train(bench, objective, validate, runner.trunk)
     sums, _ = score_labels(runner, prompts, label_ids, budget=budget)
     rules = recipe.evaluation.scoring_rules
     chosen = choose_rule(rules, prompt.label_texts, sums, golds, prompt.labels, metric)
@@ -95,17 +95,18 @@ def _learn_a_head(bench: Bench) -> Learned:
         judged = judge(chosen.head.log_probabilities(held_out), golds, model.labels, metric)
         return Learned(history=_closed_form(len(ids), judged, time.perf_counter() - started))
     if bench.trunk is not None:
-        frozen = [TokenSequence(row, np.zeros(len(row), dtype=np.bool_)) for row in ids]
-        bench.trunk.build(model.network, frozen, f"{bench.name}: trunk of train")
+        frozen = [TokenSequence(row, np.zeros(len(row), dtype=np.bool_)) for row in (*ids, *sample_ids)]
+        bench.trunk.build(model.network, frozen, f"{bench.name}: trunk of train and validation")
     objective = HeadObjective(
-        model.network, model.base.kind, model.head, ids, classes, weights, model.autocast, bench.trunk
-    )
+        model.network, model.base.kind, model.head, ids, classes, weights, model.autocast, bench.trunk,
+        bench.shop.observers,
+    )  # fmt: skip
 
     def validate() -> Mapping[str, float]:
-        rows = head_log_probabilities(model, sample_ids, budget=budget)
+        rows = head_log_probabilities(model, sample_ids, budget=budget, trunk=bench.trunk)
         return judge(rows, golds, model.labels, metric)
 
-    return Learned(history=train(bench, objective, validate))
+    return Learned(history=train(bench, objective, validate, bench.trunk))
 
 
 def _fitting(bench: Bench, encoded: Sequence[EncodedPrompt]) -> tuple[list[Choice], list[EncodedPrompt]]:

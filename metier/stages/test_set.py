@@ -52,10 +52,12 @@ def open_test_set(shop: Workshop, chosen: Attempt, run_id: str) -> Comparison:
 
     What was answered before a kill is not answered again, and the opening is counted once a run.
     """
-    openings = record_opening(shop.data.test.fingerprint, run_id)
+    team = shop.team
+    openings = team.once(lambda: record_opening(shop.data.test.fingerprint, run_id))
     records = list(shop.data.test.records())
     folder = shop.folder.evaluation_of("test").path
     done = {e.system: e for e in read_evaluations(folder)} if shop.folder.results("test").exists() else {}
+    done = {name: done[name] for name in team.agree(list(done))}
     saved = _load_promoted(shop)
     trunk = _shared_trunk(shop, chosen, saved)
     tuned = _tuned(shop, saved, trunk)
@@ -63,13 +65,15 @@ def open_test_set(shop: Workshop, chosen: Attempt, run_id: str) -> Comparison:
     for system in [*baseline_systems(shop, trunk), tuned]:
         if system.name not in done:
             done[system.name] = _answer(shop, system, records, "test")
-            write_evaluation(done[system.name], folder)
+            if team.is_first:
+                write_evaluation(done[system.name], folder)
         evaluations.append(done[system.name])
     comparison = compare(
         evaluations[-1], evaluations[:-1], section=shop.recipe.evaluation, gates=shop.recipe.gates, openings=openings,
         seed=shop.recipe.seed,
     )  # fmt: skip
-    write_comparison(comparison, folder)
+    if team.is_first:
+        write_comparison(comparison, folder)
     _side_by_side(shop, chosen, tuned, evaluations[-1])
     gc.collect()
     return comparison
@@ -113,6 +117,8 @@ def _side_by_side(shop: Workshop, chosen: Attempt, tuned: System, test: Evaluati
     """The promoted model on a sample of train, on validation and on test."""
     order = sorted(shop.train, key=lambda record: derive_seed(shop.recipe.seed, "train sample", record.id))
     train = _answer(shop, tuned, order[: shop.recipe.evaluation.train_examples], "train")
+    if not shop.team.is_first:
+        return
     write_evaluation(train, shop.folder.evaluation_of("train").path)
     validation = replace(chosen.validation, system="tuned")
     write_evaluation(validation, shop.folder.evaluation_of("validation").path)

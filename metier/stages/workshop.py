@@ -28,11 +28,14 @@ from metier.model.chat_prompt import ChatPrompt, make_chat_prompt
 from metier.model.encode import Encoder, cut_policy
 from metier.model.generation import settle_generation
 from metier.model.prompt import PromptFormat, make_prompt_format
+from metier.model.quantized import check_quantization
 from metier.recipe.sections import ModelSection, Recipe
 from metier.recipe.tasks import WRITES
 from metier.store.cache import cache_folder
 from metier.store.files import read_json
 from metier.store.run_folder import RunFolder
+from metier.team import Team
+from metier.training.optimizer import check_optimizer
 
 if TYPE_CHECKING:
     from metier.stages.attempt import Attempt
@@ -47,13 +50,21 @@ class Workshop:
     folder: RunFolder
     data: PreparedData
     observers: Sequence[Observer] = ()
-    _bases: dict[tuple[str, str | None], BaseModel] = field(default_factory=dict, init=False, repr=False)
+    batch_processes: int = 1
+    """Processes that an optimiser step's batch is counted for: what the run began with."""
+    _bases: dict[ModelSection, BaseModel] = field(default_factory=dict, init=False, repr=False)
     _weights: dict[tuple[str, str | None], str] = field(default_factory=dict, init=False, repr=False)
+    _trunks: dict[TrunkIdentity, TrunkCache] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def hardware(self) -> Hardware:
         """Device, dtype and threads, decided once."""
         return choose_hardware(self.recipe.hardware)
+
+    @property
+    def team(self) -> Team:
+        """The processes that do this run."""
+        return self.hardware.team
 
     @cached_property
     def train(self) -> list[Record]:
@@ -84,11 +95,15 @@ class Workshop:
         return self._weights[key]
 
     def refuse_unfit(self) -> None:
-        """Tell a model that cannot do the task before hours go into others.
+        """Tell a model that cannot do the task, or what cannot be had here, before hours go into others.
 
         Raises:
             ModelError: A candidate that should write is an encoder.
+            LackingEnvironment: A quantisation or an optimiser does not run here, or its package is missing.
         """
+        for recipe in self.candidates.values():
+            check_quantization(recipe.model.quantization, self.hardware.device)
+            check_optimizer(recipe.training.optim, self.hardware.device)
         if self.recipe.task == "classification":
             return
         for name, recipe in self.candidates.items():
@@ -100,16 +115,15 @@ class Workshop:
 
     def base(self, section: ModelSection) -> BaseModel:
         """A base model that nothing is attached to; encoders in float32, which they are small enough for."""
-        key = (section.name, section.revision)
-        if key not in self._bases:
+        if section not in self._bases:
             base = load_base_model(section, self.hardware, self.observers)
-            self._bases[key] = base.fresh(torch.float32) if base.kind == "encoder" else base
-        return self._bases[key]
+            self._bases[section] = base.fresh(torch.float32) if base.kind == "encoder" else base
+        return self._bases[section]
 
     def consumed(self, section: ModelSection) -> BaseModel:
         """A base model whose weights may be changed, in float32: nobody else holds it."""
         base = self.base(section)
-        del self._bases[(section.name, section.revision)]
+        del self._bases[section]
         return base if base.kind == "encoder" else base.fresh(torch.float32)
 
     def encoder(self, base: BaseModel, recipe: Recipe) -> Encoder:
@@ -139,25 +153,26 @@ class Workshop:
         return decoding_of(self.generation(recipe, encoder), encoder, seed=recipe.seed)
 
     def trunk(self, base: BaseModel, depth: int, *, causal: bool) -> TrunkCache:
-        """Stored boundary states of the lowest `depth` blocks of a base model."""
-        identity = TrunkIdentity(
-            weights_sha256=base.weights_sha256, depth=depth, dtype=str(base.network.dtype), causal=causal
-        )
-        return TrunkCache(cache_folder("trunk"), identity, self.observers)
+        """Stored boundary states of the lowest `depth` blocks of a base model; opened once a run."""
+        identity = TrunkIdentity(weights_sha256=base.weights_sha256, depth=depth, dtype=base.precision, causal=causal)
+        if identity not in self._trunks:
+            self._trunks[identity] = TrunkCache(cache_folder("trunk"), identity, self.observers)
+        return self._trunks[identity]
 
     def features(self, base: BaseModel) -> FeatureStore:
         """Stored pooled features of a base model."""
         folder = cache_folder("features")
-        return FeatureStore(folder, base.network, base.kind, base.weights_sha256, self.observers)
+        weights = "/".join(filter(None, (base.weights_sha256, base.quantization)))
+        return FeatureStore(folder, base.network, base.kind, weights, self.observers)
 
     def scores(self, base: BaseModel) -> ScoreStore:
         """Stored label scores of a base model."""
-        identity = f"{base.weights_sha256}/{base.network.dtype}"
+        identity = f"{base.weights_sha256}/{base.precision}"
         return ScoreStore(cache_folder("scores") / f"{base.weights_sha256[:24]}.jsonl", identity, self.observers)
 
     def answers(self, base: BaseModel) -> AnswerStore:
         """Stored answers of a base model."""
-        identity = f"{base.weights_sha256}/{base.network.dtype}"
+        identity = f"{base.weights_sha256}/{base.precision}"
         return AnswerStore(cache_folder("answers") / f"{base.weights_sha256[:24]}.jsonl", identity, self.observers)
 
     def model_size(self, attempt: Attempt) -> int:

@@ -81,10 +81,11 @@ def _learnable(
         DataError: nothing is left.
     """
     faults = {place: each.fault for place, each in enumerate(encoded) if each.fault}
-    bench.folder.left_out.unlink(missing_ok=True)
-    for place, fault in faults.items():
-        record = records[place]
-        append_json_line(bench.folder.left_out, {"source": record.source, "row": record.row, "reason": fault})
+    if bench.shop.team.is_first:
+        bench.folder.left_out.unlink(missing_ok=True)
+        for place, fault in faults.items():
+            record = records[place]
+            append_json_line(bench.folder.left_out, {"source": record.source, "row": record.row, "reason": fault})
     for fault, count in Counter(faults.values()).items():
         rows = shown_rows([records[place].row for place in faults if faults[place] == fault])
         message = f"{bench.name}: {count} of {len(records)} training records were left out: {fault} (rows {rows})."
@@ -105,7 +106,7 @@ def _tell_lost_turns(
 ) -> None:
     """Tell, and write down, the turns of used records that should be learned and cannot be."""
     lost = [(records[place], turn, why) for place in places for turn, why in encoded[place].left_out]
-    for record, turn, why in lost:
+    for record, turn, why in lost if bench.shop.team.is_first else ():
         row = {"source": record.source, "row": record.row, "message": turn + 1, "reason": why}
         append_json_line(bench.folder.left_out, row)
     if lost:
@@ -129,4 +130,4 @@ def _train_on(bench: Bench, examples: Sequence[Example], sample: Sequence[Exampl
         scored = target_log_probabilities(runner, held_out, budget=budget)
         return {"loss": -sum(total for total, _ in scored) / sum(tokens for _, tokens in scored)}
 
-    return train(bench, objective, validate)
+    return train(bench, objective, validate, runner.trunk)

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from metier.errors import LackingEnvironment
+from metier.store.leases import IN_USE
 
-CACHE_KINDS = ("models", "trunk", "features", "scores", "answers", "stages")
+CACHE_KINDS = ("models", "trunk", "features", "scores", "answers", "stages", "plans")
 _OWNER_ONLY = 0o700
 
 
@@ -24,6 +26,8 @@ class CacheUsage:
 
     files: int
     bytes: int
+    last_used: str | None = field(default=None, compare=False)
+    """Day and time of the last use, local time; None when there is nothing."""
 
 
 def cache_root() -> Path:
@@ -107,5 +111,8 @@ def _made(folder: Path) -> Path:
 
 
 def _usage_of(folder: Path) -> CacheUsage:
-    sizes = [path.lstat().st_size for path in folder.rglob("*") if not path.is_dir()] if folder.is_dir() else []
-    return CacheUsage(files=len(sizes), bytes=sum(sizes))
+    paths = folder.rglob("*") if folder.is_dir() else ()
+    stats = [path.lstat() for path in paths if IN_USE not in path.parts and not path.is_dir()]
+    newest = max((stat.st_mtime for stat in stats), default=None)
+    last_used = None if newest is None else datetime.fromtimestamp(newest).strftime("%Y-%m-%d %H:%M")
+    return CacheUsage(files=len(stats), bytes=sum(stat.st_size for stat in stats), last_used=last_used)

@@ -1,7 +1,6 @@
 """The run folder: every file name in it, and who may write there.
 
-No other file of metier spells a name that lies in a run folder. `run.json` says whose the folder is
-(the recipe's hash), whether the run is complete, and which stages are done under which key.
+No other file spells these names. `run.json` says whose the folder is, and which stages are done under which key.
 """
 
 from __future__ import annotations
@@ -20,8 +19,7 @@ from metier.store.files import read_json, remove_leftovers, write_json, write_te
 from metier.store.locks import may_hold_a_run
 from metier.store.values import from_plain
 
-_STATE = "run.json"
-_LATEST = "latest"
+_STATE, _LATEST = "run.json", "latest"
 
 
 @dataclass(frozen=True)
@@ -157,6 +155,11 @@ class RunFolder:
     def state(self) -> Path:
         """Whose folder it is and how far the run came."""
         return self.path / _STATE
+
+    @property
+    def plan(self) -> Path:
+        """What was predicted of the run, and what it took."""
+        return self.path / "plan.json"
 
     @property
     def readme(self) -> Path:

@@ -15,12 +15,15 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from metier.errors import RunFolderError
+from metier.model.adapt import whole
 from metier.store.files import read_json, whole_folder, write_bytes, write_json
 from metier.store.fingerprint import fingerprint
 from metier.store.values import from_plain, to_plain
 from metier.training.history import StepRow, ValidationRow
 
 WEIGHTS, MOMENTS, STATE = "trainable.safetensors", "optimizer.safetensors", "trainer_state.json"
+CODES = "qmap"
+"""How 8-bit optimisers name the table that their codes stand for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,8 @@ class Progressed:
     seconds: float = 0.0
     tokens_computed: int = 0
     tokens_logical: int = 0
+    gradient_checkpointing: bool | None = None
+    """Whether activations are computed again in the backward pass; None until it was decided."""
     stopped: str = ""
     """Why training ended; empty while it goes on."""
 
@@ -55,11 +60,11 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    folder: Path, progress: Progressed, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
+    folder: Path, progress: Progressed, weights: Mapping[str, Tensor], moments: Mapping[str, Tensor]
 ) -> Path:
     """Write `folder/checkpoint-<step>` whole; an older one of the same step is replaced."""
     path = folder / f"checkpoint-{progress.step}"
-    content = {WEIGHTS: save(dict(weights)), MOMENTS: save(_moments(optimizer))}
+    content = {WEIGHTS: save(dict(weights)), MOMENTS: save(dict(moments))}
     plain = to_plain(progress)
     with whole_folder(path) as draft:
         for name, data in content.items():
@@ -127,23 +132,30 @@ def prune_checkpoints(folder: Path, limit: int, best_step: int) -> None:
         shutil.rmtree(path)
 
 
-def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """AdamW's state as tensors named by parameter number."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{number}.{name}": value.detach().cpu().contiguous()
-        for number, entry in state.items()
-        for name, value in entry.items()
-    } or {"empty": torch.zeros(1)}
+def moments_of(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """AdamW's state as tensors named by parameter number; a whole number becomes a tensor of one.
+
+    Of moments that are spread over processes, all of them ask at once.
+    """
+    numbered = enumerate(parameter for group in optimizer.param_groups for parameter in group["params"])
+    found: dict[str, Tensor] = {}
+    for number, parameter in numbered:
+        for name, value in optimizer.state.get(parameter, {}).items():
+            # 8-bit optimisers share the table of their codes between parameters; a file of tensors shares nothing.
+            shared = name.startswith(CODES)
+            tensor = whole(value.detach()).cpu() if isinstance(value, Tensor) else torch.tensor(value)
+            found[f"{number}.{name}"] = tensor.clone() if shared else tensor.contiguous()
+    return found or {"empty": torch.zeros(1)}
 
 
 def restore_moments(optimizer: torch.optim.Optimizer, moments: Mapping[str, Tensor]) -> None:
     """Set AdamW's state to that of a checkpoint."""
-    whole = optimizer.state_dict()
-    entries: dict[int, dict[str, Tensor]] = {}
+    state = optimizer.state_dict()
+    entries: dict[int, dict[str, Tensor | int]] = {}
     for key, value in moments.items():
         number, _, name = key.partition(".")
         if name:
-            entries.setdefault(int(number), {})[name] = value
-    whole["state"] = entries
-    optimizer.load_state_dict(whole)
+            whole_number = value.ndim == 0 and value.dtype == torch.int64
+            entries.setdefault(int(number), {})[name] = int(value) if whole_number else value
+    state["state"] = entries
+    optimizer.load_state_dict(state)

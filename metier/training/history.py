@@ -45,3 +45,5 @@ class History:
     """Tokens that went through the trainable layers."""
     tokens_logical: int
     """Tokens that the same examples have without sharing."""
+    gradient_checkpointing: bool = False
+    """Whether blocks computed their activations again in the backward pass."""

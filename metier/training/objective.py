@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from metier.engine.features import PaddedBatch, padded_batches, pooled
 from metier.engine.forward import TreeRunner
+from metier.engine.texts import computed_tokens, pooled, text_batches
 from metier.engine.tree import Ints, TokenSequence, TokenTree, cut_into_groups
-from metier.engine.trunk import TrunkCache
+from metier.engine.trunk import TrunkCache, stored_states
 from metier.errors import DataError
+from metier.events import Observer
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ class Objective(Protocol):
 
     def targets(self, numbers: Sequence[int]) -> int:
         """Number of targets of some examples."""
+
+    def text(self, number: int) -> Ints:
+        """Tokens of one example: what it costs, and what it shares with others."""
 
     def parts(self, numbers: Sequence[int], budget: int) -> Iterator[Part]:
         """Run some examples in micro-batches of at most `budget` tokens."""
@@ -73,6 +77,10 @@ class LanguageObjective:
         """Number of answer tokens."""
         return sum(int(each.targets.sum()) for number in numbers for each in self.examples[number])
 
+    def text(self, number: int) -> Ints:
+        """The longest of its sequences: the others begin as it does."""
+        return max((each.inputs for each in self.examples[number]), key=len)
+
     def parts(self, numbers: Sequence[int], budget: int) -> Iterator[Part]:
         """Run examples as token trees; those that share a prefix go together."""
         chosen = [(each, self.weights[number]) for number in numbers for each in self.examples[number]]
@@ -80,12 +88,9 @@ class LanguageObjective:
             sequences = [chosen[place][0] for place in group]
             weights = np.array([chosen[place][1] for place in group], dtype=np.float32)
             tree = TokenTree.build(sequences)
-            logits = self.runner.logits(tree, sequences)
-            wanted = torch.from_numpy(tree.target_ids).to(logits.device)
-            losses = nn.functional.cross_entropy(logits, wanted, reduction="none")
-            scale = torch.from_numpy(weights[tree.target_sequences]).to(logits.device)
+            loss = self.runner.loss(tree, sequences, weights[tree.target_sequences])
             computed = tree.logical_tokens if self.runner.plain else len(tree)
-            yield Part((losses * scale).sum(), computed, tree.logical_tokens)
+            yield Part(loss, computed, tree.logical_tokens)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +106,8 @@ class HeadObjective:
     weights: Sequence[float]
     autocast: bool = False
     trunk: TrunkCache | None = None
+    observers: Sequence[Observer] = ()
+    """Told once when padding has to be computed."""
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -114,28 +121,25 @@ class HeadObjective:
         """One target an example."""
         return len(numbers)
 
+    def text(self, number: int) -> Ints:
+        """Its tokens."""
+        return self.texts[number]
+
     def parts(self, numbers: Sequence[int], budget: int) -> Iterator[Part]:
-        """Run examples in length-sorted padded batches."""
+        """Run examples in length-sorted batches without padding."""
         texts = [self.texts[number] for number in numbers]
         device = self.network.device
-        for batch in padded_batches(texts, budget):
+        for batch in text_batches(texts, budget):
             chosen = [numbers[number] for number in batch.numbers]
             with torch.autocast(device.type, torch.bfloat16, enabled=self.autocast):
-                features = pooled(self.network, batch, self.kind, stored_states(self.trunk, texts, batch))
+                stored = stored_states(self.trunk, texts, batch)
+                features = pooled(self.network, batch, self.kind, stored, self.observers)
             scores = self.head(features)
             gold = torch.tensor([self.classes[number] for number in chosen], device=device)
             losses = nn.functional.cross_entropy(scores, gold, reduction="none")
             scale = torch.tensor([self.weights[number] for number in chosen], device=device)
-            real = int(batch.mask.sum())
-            yield Part((losses * scale).sum(), batch.ids.numel(), real)
-
-
-def stored_states(trunk: TrunkCache | None, texts: Sequence[Ints], batch: PaddedBatch) -> tuple[int, Tensor] | None:
-    """Depth and padded boundary states of a batch of whole texts, shape (B, L, hidden); None without a trunk."""
-    if trunk is None:
-        return None
-    rows = [trunk.sequence_states(texts[number]) for number in batch.numbers]
-    return trunk.identity.depth, nn.utils.rnn.pad_sequence(rows, batch_first=True)
+            computed = computed_tokens(self.network, batch, self.kind)
+            yield Part((losses * scale).sum(), computed, batch.tokens)
 
 
 def class_weights(choice: str | dict[str, float], labels: Sequence[str]) -> list[float]:

@@ -5,34 +5,46 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from metier.device import derive_seed, seeded
-from metier.engine.forward import without_dropout
+from metier.engine.network import without_dropout
 from metier.errors import InterruptedRun, RunFolderError, TrainingError
 from metier.events import Notice, Observer, StepEnded, Validated, tell
 from metier.model.adapt import AdaptedModel, check_gradients
 from metier.recipe.sections import TrainingSection
+from metier.team import Team, current_team
 from metier.training.checkpoint import (
+    Checkpoint,
     Progressed,
     checkpoints,
     load_checkpoint,
     load_weights,
+    moments_of,
     prune_checkpoints,
     restore_moments,
     save_checkpoint,
 )
 from metier.training.history import History, StepRow, ValidationRow
-from metier.training.interrupt import noted_interrupts
-from metier.training.objective import Objective
+from metier.training.interrupt import Interrupt, noted_interrupts
+from metier.training.objective import Objective, Part
+from metier.training.optimizer import make_optimizer
+from metier.training.recompute import decide_recomputing, recomputed
 from metier.training.sampler import Sampler
 from metier.training.schedule import DEFAULT_LEARNING_RATES, learning_rate_at
+from metier.training.shares import cut_into_passes, cut_into_shares
 
+if TYPE_CHECKING:
+    from metier.training.spread import SpreadWeights
+
+WHOLE = 2**62
+"""A budget that cuts nothing: examples that were cut into passes already are one pass."""
 Validate = Callable[[], Mapping[str, float]]
 """Metric names and values; the first is maximised, `loss` (minimised) decides between equals, or alone."""
 
@@ -52,6 +64,9 @@ class _Loop:
     optimizer: torch.optim.Optimizer
     peak: float
     progress: Progressed
+    team: Team
+    spread: SpreadWeights | None
+    """The weights that learn, where they are spread over the processes."""
 
     def run(self) -> None:
         """Go on until the steps are done or validation no longer improves.
@@ -64,18 +79,22 @@ class _Loop:
             self._judge_start()
         with noted_interrupts() as interrupt:
             while not self.progress.stopped:
-                self._step()
+                stop = self._step(interrupt)
                 self.progress = replace(self.progress, seconds=before + time.perf_counter() - started)
                 self._after_step()
-                if interrupt.requested:
+                if stop:
                     self._save()
                     raise InterruptedRun(
                         "training", f"interrupted after step {self.progress.step} of {self.sampler.steps}", "",
                         "Everything is saved; run the same command with --resume to go on.",
                     )  # fmt: skip
 
-    def _step(self) -> None:
-        """One optimiser step over the examples that the sampler draws."""
+    def _step(self, interrupt: Interrupt) -> bool:
+        """One optimiser step over the examples that the sampler draws; returns whether somebody asked to stop.
+
+        Each process runs its share. The loss is divided by the weight of the whole step, so that the sum
+        of the gradients is the gradient of the whole, and every process takes the same step.
+        """
         step, started = self.progress.step, time.perf_counter()
         numbers = self.sampler.draw(step)
         total = self.objective.weight(numbers)
@@ -83,12 +102,13 @@ class _Loop:
         self.optimizer.zero_grad(set_to_none=True)
         dropout = self.model.section.lora_dropout > 0
         with seeded(derive_seed(self.seed, "step", step)) if dropout else nullcontext():
-            for part in self.objective.parts(numbers, self.section.tokens_per_microbatch):
-                (part.loss / total).backward()  # type: ignore[no-untyped-call]
-                loss += float(part.loss.detach()) / total
-                computed, logical = computed + part.computed, logical + part.logical
-        if step == 0:
+            for part, counts in self._parts(numbers):
+                (part.loss * (counts / total)).backward()  # type: ignore[no-untyped-call]
+                loss += counts * float(part.loss.detach()) / total
+                computed, logical = computed + counts * part.computed, logical + counts * part.logical
+        if step == 0 and computed:
             check_gradients(self.model)
+        loss, computed, logical, stop = self._summed(loss, computed, logical, interrupt.requested)
         norm = self._clip(loss)
         rate = learning_rate_at(step, self.sampler.steps, self.section, self.peak)
         for group in self.optimizer.param_groups:
@@ -113,6 +133,39 @@ class _Loop:
             tokens=targets, seconds=seconds,
         )  # fmt: skip
         tell(self.observers, event)
+        return stop if self.team.size > 1 else interrupt.requested  # alone, as late as can be
+
+    def _parts(self, numbers: list[int]) -> Iterator[tuple[Part, int]]:
+        """This process's part of a step, in passes; with each 1, or 0 for one that is only run to keep pace."""
+        budget = self.section.tokens_per_microbatch
+        if self.team.size == 1:
+            yield from ((part, 1) for part in self.objective.parts(numbers, budget))
+            return
+        shares = cut_into_shares(numbers, [self.objective.text(number) for number in numbers], self.team.size)
+        mine = shares[self.team.rank]
+        if self.spread is None:
+            yield from ((part, 1) for part in self.objective.parts(mine, budget))
+            return
+        passes = [cut_into_passes(share, [self.objective.text(number) for number in share], budget) for share in shares]
+        for number in range(max(map(len, passes))):
+            counts = number < len(passes[self.team.rank])
+            some = passes[self.team.rank][number] if counts else numbers[:1]
+            yield from ((part, int(counts)) for part in self.objective.parts(some, WHOLE))
+
+    def _summed(self, loss: float, computed: int, logical: int, stop: bool) -> tuple[float, int, int, bool]:
+        """Sum gradients and numbers over all processes; one that was asked to stop asks all."""
+        if self.team.size == 1:
+            return loss, computed, logical, stop
+        sums = self.team.add(loss, computed, logical, stop)
+        parameters = list(self.model.trainable().values())
+        for parameter in parameters:
+            if parameter.grad is None:  # a process without examples
+                parameter.grad = torch.zeros_like(parameter)
+        if self.spread is None:
+            self.team.add_up([parameter.grad for parameter in parameters if parameter.grad is not None])
+        else:
+            self.team.add_up(self.spread.gradients_to_sum())
+        return sums[0], int(sums[1]), int(sums[2]), sums[3] > 0
 
     def _clip(self, loss: float) -> float:
         """Clip the gradient; returns its norm before clipping.
@@ -121,7 +174,10 @@ class _Loop:
             TrainingError: loss or gradient is not finite; nothing was updated.
         """
         limit = self.section.max_grad_norm or math.inf
-        norm = float(torch.nn.utils.clip_grad_norm_(list(self.model.trainable().values()), limit))
+        if self.spread is None:
+            norm = float(torch.nn.utils.clip_grad_norm_(list(self.model.trainable().values()), limit))
+        else:
+            norm = self.spread.clip(limit)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingError(
                 f"training step {self.progress.step + 1}", f"loss {loss}, gradient norm {norm}", "finite numbers",
@@ -157,8 +213,9 @@ class _Loop:
     def _measure(self) -> tuple[dict[str, float], tuple[float, ...]]:
         """Validation metrics, and the score that they are compared by."""
         assert self.validate is not None
-        with without_dropout(self.model.network):
-            metrics = dict(self.validate())
+        together = nullcontext() if self.spread is None else self.spread.together()
+        with without_dropout(self.model.network), together:
+            metrics = self.team.agree(dict(self.validate()))
         ranked = [value for name, value in metrics.items() if name != "loss"][:1]
         return metrics, (*ranked, -metrics["loss"]) if "loss" in metrics else tuple(ranked)
 
@@ -177,8 +234,12 @@ class _Loop:
         tell(self.observers, Validated(step=step, metrics=metrics, best=best))
 
     def _save(self) -> None:
-        save_checkpoint(self.folder, self.progress, self.model.state(), self.optimizer)
-        prune_checkpoints(self.folder, self.section.save_total_limit, self.progress.best_step)
+        if self.spread is None and not self.team.is_first:
+            return
+        weights, moments = self.model.state(), moments_of(self.optimizer)  # of spread ones all processes ask
+        if self.team.is_first:
+            save_checkpoint(self.folder, self.progress, weights, moments)
+            prune_checkpoints(self.folder, self.section.save_total_limit, self.progress.best_step)
 
 
 def train_model(
@@ -194,10 +255,10 @@ def train_model(
     """Make `model` learn `objective`; afterwards it carries the best validated weights.
 
     Training goes on from the newest whole checkpoint in `folder`, with the same result as if it had
-    never stopped.
+    never stopped. All processes of a team call it with the same arguments.
 
     Args:
-        section: How to train.
+        section: How to train. Its batch is that of all processes together.
         model: What learns; changed in place.
         objective: The examples and their loss.
         seed: Order of examples and dropout are functions of it.
@@ -210,12 +271,27 @@ def train_model(
         InterruptedRun: stopped from outside; a checkpoint was written.
     """
     peak = section.learning_rate or DEFAULT_LEARNING_RATES[model.section.method]
+    team = current_team()
     sampler = Sampler.of(section, len(objective), derive_seed(seed, "sampler"))
-    optimizer = _make_optimizer(section, model, peak)
-    progress = _resume(model, optimizer, folder, observers)
+    checkpoint = _resume(model, folder, observers)
+    progress = checkpoint.progress if checkpoint is not None else Progressed()
     _set_dropout(model, observers)
-    loop = _Loop(section, model, objective, sampler, seed, folder, validate, observers, optimizer, peak, progress)
-    loop.run()
+    again = progress.gradient_checkpointing
+    if again is None:
+        again = team.agree(decide_recomputing(section, model, objective, sampler.draw(0), observers))
+        progress = replace(progress, gradient_checkpointing=again)
+    spread_weights = _spread(model, objective, sampler.draw(0)) if model.spread and team.size > 1 else None
+    optimizer = make_optimizer(section, model.trainable(), peak)
+    _restore(optimizer, checkpoint, spread_weights)
+    loop = _Loop(
+        section, model, objective, sampler, seed, folder, validate, observers, optimizer, peak, progress, team,
+        spread_weights,
+    )  # fmt: skip
+    with recomputed(model) if again else nullcontext():
+        loop.run()
+    if spread_weights is not None:
+        spread_weights.end()
+    team.wait_for_all()  # the best checkpoint is written
     done = loop.progress
     best = _best_step(done, observers)
     if best != done.step:
@@ -224,6 +300,7 @@ def train_model(
     return History(
         steps=done.steps, validations=done.validations, best_step=best, stopped=done.stopped, seconds=done.seconds,
         examples=len(objective), tokens_computed=done.tokens_computed, tokens_logical=done.tokens_logical,
+        gradient_checkpointing=again,
     )  # fmt: skip
 
 
@@ -238,26 +315,43 @@ def _best_step(done: Progressed, observers: Sequence[Observer]) -> int:
     return done.best_step
 
 
-def _make_optimizer(section: TrainingSection, model: AdaptedModel, peak: float) -> torch.optim.Optimizer:
-    """AdamW (arXiv 1711.05101); norms and biases, which have one dimension, do not decay."""
-    parameters = list(model.trainable().values())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": section.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    betas = (section.adam_beta1, section.adam_beta2)
-    kept = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(kept, lr=peak, betas=betas, eps=section.adam_epsilon)
+def _spread(model: AdaptedModel, objective: Objective, numbers: Sequence[int]) -> SpreadWeights:
+    """Spread the weights, after one pass in which the engine finds out how this family is run."""
+    from metier.training.spread import SpreadWeights
+
+    with torch.no_grad():
+        next(iter(objective.parts(numbers[:1], WHOLE)))
+    return SpreadWeights(model, current_team())
 
 
-def _resume(
-    model: AdaptedModel, optimizer: torch.optim.Optimizer, folder: Path, observers: Sequence[Observer]
-) -> Progressed:
-    """Set model and optimiser to the newest whole checkpoint; one that is damaged is removed, and said.
+def _restore(
+    optimizer: torch.optim.Optimizer, checkpoint: Checkpoint | None, spread_weights: SpreadWeights | None
+) -> None:
+    if checkpoint is not None:
+        restore_moments(optimizer, checkpoint.moments)
+        if spread_weights is not None:
+            spread_weights.spread_moments(optimizer)
+
+
+def _resume(model: AdaptedModel, folder: Path, observers: Sequence[Observer]) -> Checkpoint | None:
+    """Set the model to the newest whole checkpoint and give that; one that is damaged is removed, and said.
 
     Raises:
         RunFolderError: there are checkpoints, but none of them is whole.
     """
+    team = current_team()
+    newest: list[Checkpoint] = []
+    step = team.once(lambda: _newest_step(folder, newest, observers))
+    if step is None:
+        return None
+    checkpoint = newest[0] if newest else load_checkpoint(folder / f"checkpoint-{step}")
+    model.load_state(checkpoint.weights)
+    tell(observers, Notice(topic="resume", message=f"Training goes on after step {step} (checkpoint-{step})."))
+    return checkpoint
+
+
+def _newest_step(folder: Path, newest: list[Checkpoint], observers: Sequence[Observer]) -> int | None:
+    """Put the newest whole checkpoint into `newest`, remove what is later, and give its step; None without one."""
     found = checkpoints(folder)
     for path in reversed(found):
         try:
@@ -268,14 +362,11 @@ def _resume(
             message = f"{fault} {path.name} is left out; training goes on from the one before."
             tell(observers, Notice(topic="resume", message=message))
             continue
-        model.load_state(checkpoint.weights)
-        restore_moments(optimizer, checkpoint.moments)
-        step = checkpoint.progress.step
-        tell(observers, Notice(topic="resume", message=f"Training goes on after step {step} ({path.name})."))
         for later in found[found.index(path) + 1 :]:
             shutil.rmtree(later)
-        return checkpoint.progress
-    return Progressed()
+        newest.append(checkpoint)
+        return checkpoint.progress.step
+    return None
 
 
 def _set_dropout(model: AdaptedModel, observers: Sequence[Observer]) -> None:

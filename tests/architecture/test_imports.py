@@ -13,24 +13,27 @@ EVERYWHERE = {"errors", "events"}
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "events": set(),
-    "device": {"recipe"},  # the hardware section is a value; device is the only file that knows what it means
+    "team": set(),
+    "device": {"recipe", "team"},  # the hardware section is a value; device is the only file that knows what it means
     "store": set(),
     "recipe": {"store"},
     "data": {"recipe", "store"},
     "model": {"recipe", "device", "store"},
-    "engine": {"model", "device", "store"},
-    "training": {"engine", "model", "data", "recipe", "device", "store"},
-    "evaluation": {"engine", "model", "data", "recipe", "device", "store"},
+    "engine": {"model", "device", "team", "store"},
+    "training": {"engine", "model", "data", "recipe", "device", "team", "store"},
+    "evaluation": {"engine", "model", "data", "recipe", "device", "team", "store"},
     "continual": {"training", "evaluation", "engine", "model", "data", "recipe", "device", "store"},
     "federated": {"training", "evaluation", "model", "data", "recipe", "device", "store"},
     "planning": {"training", "engine", "model", "data", "recipe", "device", "store"},
     "refinement": {"evaluation", "data", "recipe", "store"},
     "report": {"recipe", "store"},
     "serving": {"evaluation", "engine", "model", "data", "store", "device", "recipe"},
-    "stages": {"recipe", "data", "model", "engine", "training", "evaluation", "report", "store", "device"},
-    "run": {"stages", "recipe", "data", "model", "engine", "training", "evaluation", "planning", "refinement"}
-    | {"report", "continual", "federated", "store", "device"},
-    "cli": {"run", "device", "store"},
+    "stages": {"recipe", "data", "model", "engine", "training", "evaluation", "report", "store", "device", "team"},
+    "launch": {"device"},
+    "fleet": {"stages", "recipe", "data", "store"},
+    "run": {"stages", "fleet", "recipe", "data", "model", "engine", "training", "evaluation", "planning", "refinement"}
+    | {"report", "continual", "federated", "store", "device", "team"},
+    "cli": {"run", "launch", "team", "device", "store"},
     "__main__": {"cli"},
     "__init__": {"run", "recipe"},
 }
@@ -38,16 +41,17 @@ ROOMS: dict[str, set[str]] = {
 
 VALUES = {
     "data.records", "data.card", "model.summary", "training.history",
-    "evaluation.results", "planning.results", "refinement.rounds", "report.summary", "serving.results",
+    "evaluation.results", "planning.results", "planning.outlook", "planning.receipt_values", "refinement.rounds",
+    "report.summary", "serving.results",
 }  # fmt: skip
 """Values files: frozen, without torch. The report reads those of all rooms."""
 
 DOORS = {
-    "recipe.load", "recipe.dump", "model.origin", "report.formats",
-    "data.describe", "data.draft", "planning.check", "planning.estimate",
+    "recipe.load", "recipe.dump", "model.origin", "report.formats", "report.receipt",
+    "data.describe", "data.draft", "planning.check", "planning.cards", "planning.cluster",
     "evaluation.compare", "evaluation.files", "evaluation.paying", "evaluation.writing_pays", "evaluation.verify",
     "model.packaged", "report.gather", "report.write", "report.card", "serving.predict", "serving.talk",
-    "serving.export",
+    "serving.export", "stages.forget",
 }  # fmt: skip
 """What the command line calls."""
 
@@ -96,7 +100,7 @@ def _resolve(base: list[str], name: str) -> str:
     return ".".join(base) if len(base) >= 2 or (base and base[0] in FILES_AT_THE_ROOT) else ".".join([*base, name])
 
 
-FILES_AT_THE_ROOT = {"errors", "events", "device", "run"}
+FILES_AT_THE_ROOT = {"errors", "events", "team", "device", "launch", "fleet", "run"}
 
 
 def _may_import(room: str, imported: str) -> bool:

@@ -11,7 +11,10 @@ FUNCTION_LINES = 60
 CLASS_LINES = 250
 PARAMETERS = 7
 
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS: dict[str, str] = {
+    "cli/run.py:run": "one parameter a flag, as typer wants it: eight flags are allowed",
+    "cli/run.py:train": "the same",
+}
 """`file` or `file:name` -> why it may be larger. An entry that is no longer needed fails."""
 
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "shared"}

@@ -80,6 +80,33 @@ def test_json_has_it_all(recipe: Path, metier: Callable[..., Any]) -> None:
     assert plain["paying"]["verdict"] in ("can pay", "can hardly pay", "cannot tell")
 
 
+def test_the_plan_says_what_is_known_and_what_is_not(recipe: Path, metier: Callable[..., Any]) -> None:
+    said = " ".join(metier("check", recipe).out.split())
+    assert "Cost: not known; hardware.price_per_hour tells it." in said
+    assert "Energy: not known; hardware.watts tells it." in said
+    assert "no three runs on this machine stand behind it yet" in said
+    assert "fullest during" in said and "(libraries " in said
+    assert "Other ways, estimated on this machine:" in said and "as it is" in said
+    settings = ("--set", "hardware.price_per_hour=3.5", "--set", "hardware.currency=EUR", "--set", "hardware.watts=40")
+    priced = " ".join(metier("check", recipe, *settings).out.split())
+    assert "EUR, " in priced and "at the price of the recipe." in priced
+    assert "Wh, " in priced and "(hardware.watts of the recipe, assumed)" in priced
+
+
+def test_other_ways_stand_side_by_side(recipe: Path, metier: Callable[..., Any]) -> None:
+    plain = json.loads(metier("check", recipe, "--json").out)["plan"]
+    ways = {way["name"]: way for way in plain["alternatives"]}
+    assert {"as it is", "lora, all layers", "full, all layers", "half the micro-batch"} <= set(ways)
+    assert ways["as it is"]["memory_bytes"] == plain["memory_bytes"]
+    assert ways["as it is"]["seconds"] == plain["seconds"] and ways["as it is"]["settings"] == {}
+    assert ways["lora, all layers"]["settings"] == {"adaptation.layers": "all"}
+    assert ways["full, all layers"]["settings"] == {"adaptation.method": "full", "adaptation.layers": "all"}
+    assert not ways["full, all layers"]["measured"] and ways["lora, all layers"]["measured"]
+    assert all(way["fits"] for way in ways.values())
+    moments = [moment["moment"] for moment in plain["moments"]]
+    assert moments == ["baselines", "training", "validation", "loading", "test"]
+
+
 def test_texts_stay_out_where_the_recipe_says_so(recipe: Path, metier: Callable[..., Any]) -> None:
     outcome = metier("check", recipe, "--set", "report.examples=false")
     assert outcome.code == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,13 @@ def test_usage_and_purge_of_one_kind(own_cache: Path, metier: Callable[..., Any]
     (cache_folder("trunk") / "b").write_bytes(b"x" * 1_000_000)
     plain = json.loads(metier("cache", "usage", "--json").out)
     assert plain["folder"] == str(own_cache)
-    assert plain["kinds"]["scores"] == {"files": 1, "bytes": 2_000_000}
-    assert "scores" in metier("cache", "usage").out
+    used = plain["kinds"]["scores"]
+    assert (used["files"], used["bytes"]) == (1, 2_000_000)
+    assert used["last_used"].startswith("20") and plain["kinds"]["models"]["last_used"] is None
+    assert plain["trunk_limit"] > 0
+    shown = metier("cache", "usage").out
+    assert used["last_used"] in shown and "never" in shown
+    assert re.search(r"The trunk may take [\d,.]+ [MG]B \(METIER_CACHE_LIMIT\)\.", shown)
     assert metier("cache", "purge", "scores").out == "Freed 2.0 MB.\n"
     assert (own_cache / "trunk" / "b").exists()
     assert metier("cache", "purge", "--all").out == "Freed 1.0 MB.\n"
@@ -51,3 +57,22 @@ def test_doctor_says_how_to_install_what_is_missing(
     assert 'typer: pip install "typer>=999"' in outcome.out
     assert "onlyonmars" not in outcome.out
     assert "2 things are missing." in outcome.out
+
+
+def test_doctor_says_which_extras_are_there(metier: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    declared = ['bitsandbytes>=0.49; extra == "quantization"', 'metier[quantization]; extra == "dev"']
+    versions = {"bitsandbytes": "0.50.2"}
+
+    def version(name: str) -> str:
+        if name not in versions:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(importlib.metadata, "requires", lambda _: declared)
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    there = metier("doctor")
+    assert "0.50.2 (4-bit and 8-bit base models, 8-bit optimisers)" in there.out
+    versions.clear()
+    lacking = metier("doctor")
+    assert lacking.code == 0 and "not installed; 4-bit and 8-bit base models, 8-bit optimisers" in lacking.out
+    assert 'bitsandbytes (extra): pip install "metier[quantization]"' in lacking.out

@@ -17,8 +17,8 @@ from metier.cli import main as cli_main
 from metier.errors import DiskFull, RecipeError, RunFolderError, TrainingError
 
 COMMANDS = [
-    "demo", "init", "check", "run", "train", "compare", "predict", "chat", "export", "report", "verify", "doctor",
-    "cache",
+    "demo", "init", "check", "plan", "run", "train", "compare", "predict", "chat", "export", "report", "verify",
+    "doctor", "cache",
 ]  # fmt: skip
 
 

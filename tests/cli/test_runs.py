@@ -215,6 +215,7 @@ class _Summary:
 
     data = _Data()
     overfitting = None
+    receipt = None
 
     def __init__(self, test: Sequence[Evaluation], comparison: Any) -> None:
         self.test, self.comparison = test, comparison

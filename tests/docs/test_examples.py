@@ -21,7 +21,7 @@ SMALLEST = "data: {train: tickets.csv}\n"
 ASSIGNMENT = re.compile(r"^[A-Z_]+=\S*$")
 LINK = re.compile(r"(?<!`)\[[^\]]+\]\(([^)\s]+)\)")
 PATH = re.compile(r"`((?:metier|docs|tests|recipes|tools)/[\w./-]*)`")
-OTHERS = {"pip", "python", "make", "cp", "source"}
+OTHERS = {"pip", "python", "make", "cp", "source", "torchrun"}
 
 
 def test_every_block_says_what_it_is(block: Any) -> None:

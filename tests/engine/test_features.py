@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from metier.engine.features import FeatureStore, padded_batches
+from metier.engine.features import FeatureStore
 from metier.engine.tree import Ints
 
 TinyBase = Callable[..., Any]
@@ -86,14 +86,3 @@ def test_damage_is_noticed_and_computed_again(
     assert len(notices.messages) == 1 and re.fullmatch(wanted, notices.messages[0])
     assert not path.exists()
     assert np.array_equal(again.features(TEXTS), rows)
-
-
-def test_batches_hold_every_text_once_within_the_budget() -> None:
-    batches = padded_batches(TEXTS, 8)
-    assert sorted(number for batch in batches for number in batch.numbers) == list(range(5))
-    for batch in batches:
-        assert batch.ids.numel() <= 8 or len(batch.numbers) == 1
-        for row, number in enumerate(batch.numbers):
-            length = len(TEXTS[number])
-            assert batch.ids[row, :length].tolist() == TEXTS[number].tolist()
-            assert batch.mask[row].tolist() == [1] * length + [0] * (batch.ids.shape[1] - length)

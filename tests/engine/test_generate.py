@@ -233,7 +233,8 @@ def test_a_family_that_does_not_fit(tiny_base: TinyBase, notices: Any, family: s
     decoding = Decoding(max_new_tokens=NEW, stop_ids=stop_ids, batch_size=4)
     for _ in range(2):
         assert ids_of(generate(runner, prompts, decoding)) == reference(network, prompts, NEW, stop_ids)
-    assert len(notices.messages) == 1 and "runs plainly" in notices.messages[0]
+    why = "runs plainly" if family == "mamba" else "writes one answer at a time: TreeUnsupportedError: Gemma2Attention"
+    assert len(notices.messages) == 1 and why in notices.messages[0]
     assert network.generation_config is own
 
 

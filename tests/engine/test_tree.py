@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -22,7 +23,36 @@ def sequences(draw: st.DrawFn) -> TokenSequence:
     return TokenSequence(np.array(ids, dtype=np.int64), np.array([False, *targets]))
 
 
-MANY = st.lists(sequences(), min_size=1, max_size=8)
+@st.composite
+def grown(draw: st.DrawFn) -> list[TokenSequence]:
+    """Sequences that go on from any place of each other: many levels, duplicates, one a prefix of another."""
+    some = [draw(sequences())]
+    for _ in range(draw(st.integers(1, 9))):
+        base = draw(st.sampled_from(some))
+        kept = draw(st.integers(1, len(base.ids)))
+        ids = [*base.ids[:kept].tolist(), *draw(st.lists(TOKENS, min_size=2 if kept == 1 else 0, max_size=5))]
+        ids = ids if len(ids) > 1 else [*ids, 0]
+        targets = draw(st.lists(st.booleans(), min_size=len(ids) - 1, max_size=len(ids) - 1))
+        some.append(TokenSequence(np.array(ids, dtype=np.int64), np.array([False, *targets])))
+    return some
+
+
+MANY = st.lists(sequences(), min_size=1, max_size=8) | grown()
+
+
+class Node:
+    """A token tree as one would draw it: the trusted reference."""
+
+    def __init__(self, token: int, depth: int) -> None:
+        self.token, self.depth = token, depth
+        self.children: dict[int, Node] = {}
+
+    def child(self, token: int) -> Node:
+        return self.children.setdefault(token, Node(token, self.depth + 1))
+
+    def walk(self) -> list[Node]:
+        """Itself and all below it, depth first, children by token."""
+        return [self, *(node for _, each in sorted(self.children.items()) for node in each.walk())]
 
 
 def context(given_sequences: Sequence[TokenSequence], tree: TokenTree, node: int) -> tuple[int, ...]:
@@ -90,6 +120,37 @@ def test_groups_cover_everything_once_within_the_budget(some: list[TokenSequence
     assert sorted(number for group in groups for number in group) == list(range(len(some)))
     for group in groups:
         assert len(TokenTree.build([some[number] for number in group])) <= budget or len(group) == 1
+
+
+@given(MANY)
+def test_the_tree_is_the_one_that_is_drawn(some: list[TokenSequence]) -> None:
+    root = Node(-1, -1)
+    for sequence in some:
+        node = root
+        for token in sequence.inputs.tolist():
+            node = node.child(token)
+    tree, drawn = TokenTree.build(some), root.walk()[1:]
+    assert tree.ids.tolist() == [node.token for node in drawn]
+    assert tree.positions.tolist() == [node.depth for node in drawn]
+    assert tree.ends.tolist() == [place + len(node.walk()) for place, node in enumerate(drawn)]
+
+
+@given(MANY, st.integers(1, 40))
+def test_what_shares_stays_together(some: list[TokenSequence], budget: int) -> None:
+    """A group ends only where the next sequence in canonical order would not fit, and all of one tree is one group."""
+    groups = list(cut_into_groups(some, budget))
+    assert [number for group in groups for number in group] == canonical_order([each.inputs for each in some])
+    for group, following in pairwise(groups):
+        assert len(TokenTree.build([some[number] for number in [*group, following[0]]])) > budget
+    assert (len(groups) == 1) == (len(TokenTree.build(some)) <= budget or len(some) == 1)
+
+
+@given(st.lists(st.integers(2, 12), min_size=1, max_size=9), st.integers(1, 40))
+def test_without_sharing_nothing_is_computed_for_nobody(lengths: list[int], budget: int) -> None:
+    """No padding whatever the order, so sorting by length would save nothing."""
+    some = [TokenSequence.of(range(100 * n, 100 * n + length), [7]) for n, length in enumerate(lengths)]
+    trees = [TokenTree.build([some[number] for number in group]) for group in cut_into_groups(some, budget)]
+    assert sum(map(len, trees)) == sum(tree.logical_tokens for tree in trees) == sum(lengths)
 
 
 @given(st.lists(st.lists(TOKENS, max_size=6), max_size=10))

@@ -63,8 +63,8 @@ def test_a_damaged_file_of_scores_is_removed_and_said(tmp_path: Path) -> None:
     """The cache can be computed again: it must not end a run."""
     path = tmp_path / "scores.jsonl"
     store = ScoreStore(path, "tiny")
-    store.keep("a", np.array([-1.0, -2.0]), 0.5)
-    store.keep("b", np.array([-3.0, -4.0]), 0.5)
+    store.keep("a", np.array([-1.0, -2.0]), 0.5, "of a")
+    store.keep("b", np.array([-3.0, -4.0]), 0.5, "of b")
     found = ScoreStore(path, "tiny").find("b")
     assert found is not None and found[0].tolist() == [-3.0, -4.0]
     for damage in (b"\x00" * 20 + b"\n", b'{"key": "a", "seconds": 1}\n'):

@@ -170,11 +170,11 @@ def test_a_key_knows_model_prompt_and_place_but_not_the_batch(tmp_path: Path) ->
 def test_a_store_gives_back_what_was_kept_and_survives_a_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     said = StoredAnswer(text="naïve\nline", stop="length", seconds=0.5)
-    AnswerStore(path, "model").keep("k", said)
+    AnswerStore(path, "model").keep("k", said, "mine")
     path.write_bytes(path.read_bytes() + b'{"key": "torn", "te')
     store = AnswerStore(path, "model")
     assert store.find("k") == said and store.find("torn") is None
-    store.keep("next", said)
+    store.keep("next", said, "yours")
     assert AnswerStore(path, "model").find("next") == said
 
 

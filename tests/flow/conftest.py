@@ -66,8 +66,8 @@ class Home:
         }  # fmt: skip
 
     def run(self, name: str = "run", *, observer: Callable[[Event], None] | None = None, **changes: Any) -> Ran:
-        """Run the recipe with these sections merged in; `until` and `resume` go to `run_recipe`."""
-        options = {key: changes.pop(key) for key in ("until", "resume") if key in changes}
+        """Run the recipe with these sections merged in; `until`, `resume` and `cluster` go to `run_recipe`."""
+        options = {key: changes.pop(key) for key in ("until", "resume", "cluster") if key in changes}
         events: list[Event] = []
         observers = [events.append, *([observer] if observer else [])]
         recipe = recipe_from_values(_merged(self.values, changes), base=self.folder, where="recipe.yaml")

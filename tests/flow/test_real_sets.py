@@ -56,7 +56,14 @@ def _limited(recipe: Path, added: dict[str, Any], model: Path) -> str:
     return yaml.safe_dump(values)
 
 
-@pytest.mark.parametrize("name", SETS)
+LONG = {
+    "gsm8k", "medquad", "mts_dialog", "plain_english_contracts", "pubmedqa_labeled", "self_instruct", "sharegpt_demo",
+    "tat_qa",
+}  # fmt: skip
+"""Their check calibrates on long texts: ten seconds and more each."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in SETS])
 def test_init_check_and_run(
     name: str,
     real_data: Callable[[str], Path],

@@ -19,8 +19,9 @@ from metier.store.run_folder import read_state
 SYSTEMS = ["majority", "tfidf", "probe", "zero_shot", "few_shot", "tuned"]
 TEST_ROWS = 16
 FOLDER = [
-    "README.md", "events.jsonl", "lock.json", "recipe.yaml", "run.json", "data/card.json", "data/changed.jsonl",
-    "data/input.json", "data/rejected.jsonl", "data/test.parquet", "data/train.parquet", "data/validation.parquet",
+    "README.md", "events.jsonl", "lock.json", "plan.json", "recipe.yaml", "run.json", "data/card.json",
+    "data/changed.jsonl", "data/input.json", "data/rejected.jsonl", "data/test.parquet", "data/train.parquet",
+    "data/validation.parquet",
     "attempts/001/recipe.yaml", "attempts/001/model/adapter_config.json",
     "attempts/001/model/adapter_model.safetensors", "attempts/001/model/prompt.json",
     "attempts/001/model/summary.json", "attempts/001/model/tokenizer.json", "attempts/001/training/history.jsonl",
@@ -37,7 +38,7 @@ def test_the_run_folder_is_that_of_the_design(finished: Any) -> None:
     missing = [name for name in FOLDER if not (finished.folder.path / name).is_file()]
     assert not missing
     assert {p.name for p in finished.folder.path.iterdir()} == {
-        "README.md", "events.jsonl", "lock.json", "recipe.yaml", "run.json",
+        "README.md", "events.jsonl", "lock.json", "plan.json", "recipe.yaml", "run.json",
         "attempts", "data", "evaluation", "model", "report",
     }  # fmt: skip
     for system in SYSTEMS:
@@ -141,6 +142,7 @@ def test_the_base_models_are_as_they_were(finished: Any, tmp_path: Path, home: A
     """Weights on disk untouched: what the attempt trained lies in the attempt."""
     summaries = [read_json(finished.folder.attempt(n).summary, format="model") for n in (1, 2)]
     lock = read_json(finished.folder.lock, format="lock")
+    assert lock["attention"]["kernel"] == "blocks" and lock["attention"]["queries"] > 0
     for name, summary in zip(("words", "encoder"), summaries, strict=True):
         assert lock["models"][name]["weights_sha256"] == summary["weights_sha256"]
     base = Path(home.values["candidates"]["encoder"]["model"]) / "model.safetensors"

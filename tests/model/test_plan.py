@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from metier.errors import ModelError
-from metier.model.plan import block_number, plan_learning
+from metier.model.plan import assumed_top, block_number, plan_learning
 from metier.recipe.sections import AdaptationSection
 
 TinyBase = Callable[..., Any]
@@ -159,3 +159,10 @@ def test_a_network_without_a_stack_can_learn_whole_but_not_in_part() -> None:
         )
         with pytest.raises(ModelError, match=message):
             plan_learning(section, network)
+
+
+@pytest.mark.parametrize(("kind", "top"), [("llama", 2), ("bert", 1)])
+def test_auto_is_planned_with_half_until_it_is_decided(tiny_base: TinyBase, kind: str, top: int) -> None:
+    base = tiny_base(kind)
+    assert assumed_top(base.layers) == top
+    assert plan(base, "lora", "auto") == plan(base, "lora", f"top {top}")

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from metier.device import Hardware
-from metier.engine.features import padded_batches, pooled
 from metier.engine.forward import plain_logits
+from metier.engine.texts import pooled, text_batches
 from metier.engine.tree import TokenSequence
 from metier.errors import ModelError
 from metier.model.adapt import AdaptedModel, adapt_model
@@ -49,7 +49,7 @@ def answers(model: AdaptedModel) -> torch.Tensor:
     with torch.no_grad():
         if model.head is None:
             return plain_logits(model.network, SEQUENCES)
-        (batch,) = padded_batches([np.array([2, 9, 3]), np.array([2, 9, 10, 3])], 64)
+        (batch,) = text_batches([np.array([2, 9, 3]), np.array([2, 9, 10, 3])], 64)
         scores: torch.Tensor = model.head(pooled(model.network, batch, model.base.kind))
         return scores
 

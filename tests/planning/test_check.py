@@ -214,3 +214,12 @@ def test_where_every_text_is_too_long_all_are_counted(
     lengths = check_recipe(recipe).candidates[0].lengths
     assert sum(each.cut for each in lengths) == sum(each.rows for each in lengths) == 60
     assert all(len(each.cut_first) == min(10, each.cut) for each in lengths)
+
+
+def test_a_solved_head_has_other_ways_too(make_recipe: Make, tiny_model: Callable[..., Path]) -> None:
+    report = check_recipe(make_recipe(model=str(tiny_model("bert")), adaptation={"method": "head"}))
+    assert report.plan is not None
+    ways = {way.name: way for way in report.plan.alternatives}
+    assert {"as it is", "lora, all layers", "full, all layers"} <= set(ways)
+    assert ways["full, all layers"].seconds > ways["lora, all layers"].seconds > ways["as it is"].seconds
+    assert not ways["lora, all layers"].measured

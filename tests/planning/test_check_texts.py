@@ -266,7 +266,8 @@ def test_several_candidates_share_the_baselines(make_texts: Make, questions: Row
     assert ("attempt top", "lower 2 blocks, computed once") in works
     assert not [what for stage, what in works if stage == "attempt all" and "computed once" in what]
     assert len([what for stage, what in works if stage == "test" and what.startswith("tuned")]) == 1
-    assert report.plan.memory.keys_values > 0 and report.plan.seconds > 0
+    assert {each.moment: each.keys_values > 0 for each in report.plan.moments}["test"]
+    assert report.plan.seconds > 0
     assert any(said.startswith("answers are as long as the training answers (") for said in report.plan.assumptions)
     json.dumps(to_plain(report))
 

@@ -18,9 +18,11 @@ from metier.model.prompt import make_prompt_format
 from metier.planning.cost import Seconds
 from metier.planning.count import Counter, distinct_tokens
 from metier.planning.estimate import Subject, plan_run
-from metier.planning.results import Plan
+from metier.planning.nominal import nominal_rates
+from metier.planning.outlook import MemoryEstimate, Plan
 from metier.planning.speed import Shape, measure_speed
 from metier.planning.tokens import Asking
+from metier.planning.whole import Ground
 from metier.recipe.sections import AdaptationSection, PromptSection, Recipe
 
 LABELS = ("card declined", "login", "refund")
@@ -94,13 +96,15 @@ def plan(asking: Asking, records: list[Choice]) -> Callable[..., Plan]:
         recipe = _recipe(**training).model_copy(update={"adaptation": section})
         lengths = [len(asking.prompt_ids(record.text)) for record in records] * times
         network = asking.base.network
+        shape = Shape.of(network, vocabulary=320, number_bytes=4)
         subject = Subject(
             name="tuned", recipe=recipe, counter=Counter(asking, records),
-            shape=Shape.of(network, vocabulary=320, number_bytes=4), flops_per_second=1e9,
+            shape=shape, base="x", base_bytes=shape.weight_bytes,
+            rates=nominal_rates(shape, 1e9, weights_learn=method == "full"),
             lengths={"train": lengths, "validation": lengths[:8], "test": lengths[:8]},
             plan=plan_learning(section, network), trainable=10_000 if method == "lora" else asking.base.parameters,
         )  # fmt: skip
-        return plan_run(recipe, [subject], {}, Seconds(data=0.0, loading=0.0, tfidf=0.0), None)
+        return plan_run(recipe, [subject], {}, Seconds(data=0.0, loading=0.0, tfidf=0.0), Ground())
 
     return make
 
@@ -115,12 +119,16 @@ def test_more_of_anything_takes_longer(plan: Callable[..., Plan]) -> None:
 
 def test_more_of_anything_takes_more_room(plan: Callable[..., Plan]) -> None:
     small = plan()
-    assert plan(layers="all").memory.activations > small.memory.activations
-    assert plan(method="full", layers="all").memory.learning > small.memory.learning
-    assert plan(tokens_per_microbatch=4096).memory.logits > small.memory.logits
+    assert _moment(plan(layers="all")).activations > _moment(small).activations
+    assert _moment(plan(method="full", layers="all")).learning > _moment(small).learning
+    assert _moment(plan(tokens_per_microbatch=100)).activations < _moment(small).activations
     assert plan(times=4).cache_bytes > small.cache_bytes
     assert plan(save_total_limit=9).disk_bytes > small.disk_bytes
-    assert small.memory_bytes == small.memory.total
+    assert small.memory_bytes == small.memory.total == max(moment.total for moment in small.moments)
+
+
+def _moment(plan: Plan, name: str = "training") -> MemoryEstimate:
+    return next(moment for moment in plan.moments if moment.moment == name)
 
 
 def test_what_is_frozen_below_is_computed_once(plan: Callable[..., Plan]) -> None:
@@ -144,10 +152,11 @@ def test_one_sequence_is_one_group() -> None:
 
 def test_subject_knows_when_a_head_is_solved(asking: Asking, records: list[Choice]) -> None:
     recipe = _recipe()
+    shape = Shape.of(asking.base.network, vocabulary=0, number_bytes=4)
     head = recipe.model_copy(update={"adaptation": AdaptationSection(method="head")})
     subject = Subject(
         name="x", recipe=head, counter=Counter(replace(asking, prompt=None), records),
-        shape=Shape.of(asking.base.network, vocabulary=0, number_bytes=4), flops_per_second=1e9,
+        shape=shape, base="x", base_bytes=0, rates=nominal_rates(shape, 1e9, weights_learn=False),
         lengths={"train": [1], "validation": [1], "test": [1]},
     )  # fmt: skip
     assert subject.solved and not replace(subject, recipe=recipe).solved

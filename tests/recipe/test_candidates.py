@@ -79,7 +79,7 @@ def test_options_that_the_method_does_not_read_are_left_behind(load: Load) -> No
         ),
         (
             "{a: {adaptation: {layers: top 0}}}",
-            r"candidates\.a\.adaptation\.layers .*: is 'top 0', wanted `all`, `top N`",
+            r"candidates\.a\.adaptation\.layers .*: is 'top 0', wanted `all`, `auto`, `top N`",
         ),
         ("{a: {adaptation: {method: freeze}}}", r"candidates\.a\.adaptation\.method .*: is freeze with `layers: all`"),
     ],

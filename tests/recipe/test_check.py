@@ -23,11 +23,16 @@ Load = Callable[..., Recipe]
     [
         ("adaptation: {method: head, head: false}", "adaptation.head .*: is false with `method: head`. Remove"),
         ("adaptation: {method: freeze}", "adaptation.*: is freeze with `layers: all`, which freezes nothing"),
+        (
+            "model: {quantization: nf4}\nadaptation: {method: full}",
+            r"model\.quantization.*: is nf4, but with `method: full` the model's own weights learn, which nf4 cannot\. "
+            "Choose `method: lora` or `head`, or remove it",
+        ),
         ("adaptation: {method: full, layers: top 2}", "adaptation.layers .*: has no effect with `method: full`. "
          "Remove it, or choose `method: freeze` or `method: lora`"),
         ("adaptation: {method: full, r: 16}", "adaptation.r .*: has no effect with `method: full`. .*`method: lora`"),
         ("adaptation: {method: freeze, layers: top 2, use_dora: true}", "use_dora .*: has no effect with"),
-        ("adaptation: {layers: top 0}", "is 'top 0', wanted `all`, `top N` with N of 1 or more, or a list"),
+        ("adaptation: {layers: top 0}", "is 'top 0', wanted `all`, `auto`, `top N` with N of 1 or more, or a list"),
         ("adaptation: {layers: 4}", "is '4', .*Did you mean `top 4`"),
         ("adaptation: {layers: last 3}", "Did you mean `top 3`"),
         ("adaptation: {layers: []}", "adaptation.layers .*: names no layers"),

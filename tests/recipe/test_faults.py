@@ -68,7 +68,10 @@ def test_three_mistakes_are_reported_together(load: Load) -> None:
         ("training: {lr_scheduler_type: cosin}", "Did you mean `cosine`"),
         ("adaptation: {use_dora: perhaps}", "is 'perhaps', wanted true or false"),
         ("adaptation: {lora_dropout: 1}", "is 1, wanted a number, 0 or more and below 1"),
-        ("adaptation: {method: qlora}", "This version does not have quantised training yet"),
+        (
+            "adaptation: {method: qlora}",
+            r"Write `model: \{name: …, quantization: nf4\}` \(or int8\); the adapter stays `method: lora`",
+        ),
         ("adaptation: {method: dora}", "Write `method: lora` and `use_dora: true`"),
         ("adaptation: {target_modules: all}", "is 'all', wanted all-linear or a list of texts"),
         ("evaluation: {primary_metric: f1}", "Did you mean `macro_f1`"),
@@ -131,7 +134,7 @@ def test_a_hint_says_more_where_the_name_misleads(load: Load) -> None:
         load("data: {train: a}\nwarmup_ratio: 0.1")
 
 
-@pytest.mark.parametrize("name", ["load_in_4bit", "packing", "optim", "report_to", "trust_remote_code", "num_labels"])
+@pytest.mark.parametrize("name", ["load_in_4bit", "packing", "report_to", "trust_remote_code", "num_labels"])
 def test_what_has_no_field_says_why(load: Load, name: str) -> None:
     with pytest.raises(RecipeError, match=rf"training\.{name} .*: is no field of `training`\. Remove it\. [A-Zm]"):
         load(f"data: {{train: a}}\ntraining: {{{name}: x}}")
@@ -150,7 +153,7 @@ def test_what_has_no_field_says_why(load: Load, name: str) -> None:
         ("Training: {}", "Write `training`"),
         ("trainning: {}", "Did you mean `training`"),
         ("data: {train: a, lerning_rate: 3}", "Did you mean `training.learning_rate`"),
-        ("model: {zzz: 3}", "model.zzz .*: is no field of `model`. There are name, revision"),
+        ("model: {zzz: 3}", "model.zzz .*: is no field of `model`. There are name, revision, quantization"),
     ],
 )
 def test_the_right_place_or_the_nearest_name(load: Load, text: str, message: str) -> None:

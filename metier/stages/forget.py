@@ -1,0 +1,153 @@
+"""Delete what the cache holds of some records of a run: states, features, scores, answers, and stored stages."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from metier.data.prepare import load_prepared
+from metier.data.records import Conversation, Record, as_input
+from metier.engine.features import forget_features
+from metier.engine.tree import Ints, shared_length
+from metier.engine.trunk_forget import StoredPath, forget_paths
+from metier.errors import ArgumentError
+from metier.evaluation.answer_store import AnswerStore
+from metier.evaluation.keyed_store import owner_of
+from metier.evaluation.score_store import ScoreStore
+from metier.events import Observer
+from metier.model.base import BaseModel
+from metier.model.chat_encode import ChatEncoder
+from metier.model.encode import Encoder, cut_policy
+from metier.model.passages import passage_sequences
+from metier.recipe.candidates import resolve_candidates
+from metier.recipe.load import load_recipe
+from metier.recipe.sections import ModelSection, Recipe
+from metier.recipe.tasks import WRITES
+from metier.stages.workshop import Workshop
+from metier.store.cache import cache_folder
+from metier.store.run_folder import RunFolder, read_state
+
+_ADDED = "\n\nADDED"
+"""Put behind a text to find where in its prompt the text ends."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgotten:
+    """What was deleted."""
+
+    records: int
+    trunk_tokens: int
+    features: int
+    scores: int
+    answers: int
+    stages: int
+    """Stored stages of the run, which hold its data."""
+
+
+def forget_records(
+    folder: RunFolder, rows: Sequence[int], source: str | None = None, observers: Sequence[Observer] = ()
+) -> Forgotten:
+    """Delete from the cache all that was computed from some records of a run.
+
+    The run folder itself and the data files are not touched: they are the user's.
+
+    Args:
+        folder: A run whose data stage is done.
+        rows: Row numbers as messages and `rejected.jsonl` count them.
+        source: Name of the data file; None: any.
+        observers: Told about progress.
+
+    Raises:
+        ArgumentError: A row is not among the run's records.
+    """
+    recipe = load_recipe(folder.recipe)
+    shop = Workshop(recipe, resolve_candidates(recipe), folder, load_prepared(folder.data), observers)
+    records = _find(shop, rows, source)
+    paths, texts = [], []
+    for way in shop.candidates.values():
+        base = shop.base(way.model)
+        paths += [path for record in records for path in _paths(shop, way, base, record)]
+        texts += [shop.encoder(base, way).text(record.text).ids for record in records]
+    if "probe" in recipe.evaluation.systems:
+        base = shop.base(ModelSection(name=recipe.evaluation.probe_model))
+        encoder = Encoder(base.tokenizer, base.context, cut_policy(recipe.data.too_long))
+        texts += [encoder.text(record.text).ids for record in records]
+    owners = {owner_of(as_input(record)) for record in records}
+    return Forgotten(
+        records=len(records),
+        trunk_tokens=forget_paths(cache_folder("trunk"), paths),
+        features=forget_features(cache_folder("features"), texts),
+        scores=sum(ScoreStore.forget(path, owners) for path in sorted(cache_folder("scores").glob("*.jsonl"))),
+        answers=sum(AnswerStore.forget(path, owners) for path in sorted(cache_folder("answers").glob("*.jsonl"))),
+        stages=_forget_stages(folder),
+    )
+
+
+def _find(shop: Workshop, rows: Sequence[int], source: str | None) -> list[Record]:
+    splits = (shop.data.train, shop.data.validation, shop.data.test)
+    wanted = set(rows)
+    found = [
+        record
+        for split in splits
+        for record in split.records()
+        if record.row in wanted and source in (None, record.source)
+    ]
+    missing = sorted(wanted - {record.row for record in found})
+    if missing:
+        names = ", ".join(sorted({record.source for split in splits for record in split.records()}))
+        what = f"no record of row {', '.join(map(str, missing))}" + (f" of {source}" if source else "")
+        raise ArgumentError("metier cache forget", f"the run has {what}", f"a row of {names}")
+    return found
+
+
+def _paths(shop: Workshop, way: Recipe, base: BaseModel, record: Record) -> Iterator[StoredPath]:
+    """Every way in which a candidate's trunk may hold a record."""
+    encoder = shop.encoder(base, way)
+    section = way.adaptation
+    head = section.head if section.head is not None else (base.kind == "encoder" or section.method == "head")
+    if way.task == "text":
+        for ids, _ in passage_sequences(encoder, record.text):
+            yield StoredPath(ids[:-1], len(ids) - 1)
+    elif isinstance(record, Conversation) and way.task in WRITES:
+        yield from _turns(shop, way, ChatEncoder(encoder), record)
+    elif head:
+        ids = encoder.text(record.text).ids
+        yield StoredPath(ids, len(ids))
+    else:
+        prompt = shop.prompt(way)
+        ids = encoder.prompt(prompt, record.text).ids
+        yield StoredPath(ids, shared_length(ids, encoder.prompt(prompt, record.text + _ADDED).ids))
+
+
+def _turns(shop: Workshop, way: Recipe, encoder: ChatEncoder, record: Conversation) -> Iterator[StoredPath]:
+    """The prompts of a conversation's turns, each with the place where the last turn of its text ends."""
+    prompt = shop.chat_prompt(way)
+    room = int(shop.generation(way, encoder)["max_new_tokens"])
+
+    def prompts(of: Conversation, loss_on: str) -> list[Ints]:
+        return [ids for ids, _ in encoder.turns(prompt, of, loss_on, room=room).sequences]
+
+    for loss_on in dict.fromkeys((way.training.loss_on, "last")):
+        longer = [prompts(_longer(record, place), loss_on) for place in range(len(record.messages) - 1)]
+        for number, ids in enumerate(prompts(record, loss_on)):
+            ends = [shared_length(ids, each[number]) for each in longer if number < len(each)]
+            yield StoredPath(ids, max((end for end in ends if end < len(ids)), default=len(ids)))
+
+
+def _longer(record: Conversation, place: int) -> Conversation:
+    """The same conversation with something added to one turn."""
+    turns = list(record.messages)
+    turns[place] = replace(turns[place], content=turns[place].content + _ADDED)
+    return replace(record, messages=tuple(turns))
+
+
+def _forget_stages(folder: RunFolder) -> int:
+    """Remove the stored stages of a run: they hold its splits, and are computed again when they are needed."""
+    removed = 0
+    for key in set(read_state(folder).stages.values()):
+        place = cache_folder("stages") / key
+        if place.is_dir():
+            shutil.rmtree(place)
+            removed += 1
+    return removed

@@ -1,0 +1,44 @@
+"""Weights that are cast while they are read are those that transformers' own loading gives."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, GenerationConfig
+
+from metier.device import Hardware
+from metier.model.base import load_base_model
+from metier.model.weights import read_cast
+from metier.recipe.sections import ModelSection
+
+FAMILIES = ("llama", "qwen2", "gpt2", "qwen3")
+
+
+def hardware(dtype: str) -> Hardware:
+    return Hardware(device="cpu", dtype=dtype, threads=1, reason="a test")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_same_weights_and_settings(family: str, tiny_model: Callable[..., Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_model(family), tmp_path / "model"))
+    GenerationConfig(eos_token_id=[3, 5]).save_pretrained(folder)
+    mine = load_base_model(ModelSection(name=str(folder)), hardware("bfloat16")).network
+    wanted = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    assert read_cast(folder, torch.bfloat16) is not None
+    assert mine.state_dict().keys() == wanted.state_dict().keys()
+    for name, tensor in wanted.state_dict().items():
+        assert torch.equal(mine.state_dict()[name], tensor), name
+    assert mine.name_or_path == str(folder)
+    assert mine.generation_config.eos_token_id == [3, 5]
+    ids = torch.tensor([[1, 2, 3]])
+    assert torch.equal(mine(input_ids=ids).logits, wanted.eval()(input_ids=ids).logits)
+    tied = wanted.get_input_embeddings().weight is wanted.get_output_embeddings().weight
+    assert (mine.get_input_embeddings().weight is mine.get_output_embeddings().weight) == tied
+
+
+def test_nothing_is_cast_where_types_agree(tiny_model: Callable[..., Path]) -> None:
+    assert read_cast(tiny_model("llama"), torch.float32) is None

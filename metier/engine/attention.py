@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface, PreTrainedConfig, PreTrainedModel
 
 from metier.engine.lean import lean_modules
 
@@ -72,10 +73,34 @@ def attend_to_trees(network: PreTrainedModel) -> Iterator[None]:
 
     Autocast, where it is wanted, is entered before.
     """
-    before = network.config._attn_implementation
-    network.set_attn_implementation(NAME)
+    configs = _CONFIGS.get(network)
+    if configs is None:
+        configs = _CONFIGS[network] = _configs_of(network)
+    before = [config._attn_implementation for config in configs]
+    for config in configs:
+        config._attn_implementation = NAME
     try:
         with lean_modules(network):
             yield
     finally:
-        network.set_attn_implementation(before)
+        for config, name in zip(configs, before, strict=True):
+            config._attn_implementation = name
+
+
+_CONFIGS: WeakKeyDictionary[PreTrainedModel, list[PreTrainedConfig]] = WeakKeyDictionary()
+"""The configurations that a network's layers read their attention from; transformers looks for them each time."""
+
+
+def _configs_of(network: PreTrainedModel) -> list[PreTrainedConfig]:
+    """Found out by letting transformers switch the attention once, so that it says what it refuses."""
+    found: dict[int, Any] = {
+        id(module.config): module.config for module in network.modules() if hasattr(module, "config")
+    }
+    before = {key: config._attn_implementation for key, config in found.items()}
+    name = network.config._attn_implementation
+    if name == NAME:  # somebody switched it already
+        return [config for key, config in found.items() if before[key] == NAME]
+    network.set_attn_implementation(NAME)
+    switched = [config for key, config in found.items() if config._attn_implementation != before[key]]
+    network.set_attn_implementation(name)
+    return switched

@@ -52,20 +52,35 @@ def lean_modules(network: PreTrainedModel) -> Iterator[None]:
             del vars(module)["forward"]
 
 
-_KNOWN: WeakKeyDictionary[nn.Module, tuple[int, list[tuple[nn.Module, Forward]]]] = WeakKeyDictionary()
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What can be replaced in a network, as long as its modules are these."""
+
+    places: list[tuple[dict[str, nn.Module | None], str, nn.Module]]
+    """Where each module hangs: its parent's table, and its name there."""
+    replacements: list[tuple[nn.Module, Forward]]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every module is still where it was: adapters come and go."""
+        return all(table.get(name) is module for table, name, module in self.places)
+
+
+_KNOWN: WeakKeyDictionary[nn.Module, _Known] = WeakKeyDictionary()
 
 
 def _replacements(network: PreTrainedModel) -> list[tuple[nn.Module, Forward]]:
     """What can be replaced in `network`, found out once for the modules that it has now."""
-    modules = list(network.modules())
-    mark = hash(tuple(map(id, modules)))
     known = _KNOWN.get(network)
-    if known is None or known[0] != mark:
+    if known is None or not known.holds:
+        modules = list(network.modules())
+        tables = [module._modules for module in modules]
+        places = [(table, name, child) for table in tables for name, child in table.items() if child is not None]
         with without_dropout(network):  # trying a module out must draw no random number
             found = [(module, _lean_forward(module)) for module in modules]
-        known = mark, [(module, forward) for module, forward in found if forward is not None]
+        known = _Known(places, [(module, forward) for module, forward in found if forward is not None])
         _KNOWN[network] = known
-    return known[1]
+    return known.replacements
 
 
 def _lean_forward(module: nn.Module) -> Forward | None:

@@ -140,8 +140,10 @@ def read_cast(folder: Path, dtype: torch.dtype) -> dict[str, Tensor] | None:
     places: dict[str, _Place] = {}
     for path in weight_files(folder):
         places.update(_tensor_places(path))
-    types = {at.dtype: getattr(torch, TYPES[at.dtype]) if at.dtype in TYPES else None for at in places.values()}
-    if None in types.values() or set(types.values()) <= {dtype}:
+    if any(at.dtype not in TYPES for at in places.values()):
+        return None
+    types: dict[str, torch.dtype] = {at.dtype: getattr(torch, TYPES[at.dtype]) for at in places.values()}
+    if set(types.values()) <= {dtype}:
         return None
     found = {}
     for name, at in places.items():

@@ -137,19 +137,31 @@ def read_cast(folder: Path, dtype: torch.dtype) -> dict[str, Tensor] | None:
     import numpy as np
     import torch
 
-    places: dict[str, _Place] = {}
-    for path in weight_files(folder):
-        places.update(_tensor_places(path))
-    if any(at.dtype not in TYPES for at in places.values()):
-        return None
-    types: dict[str, torch.dtype] = {at.dtype: getattr(torch, TYPES[at.dtype]) for at in places.values()}
-    if set(types.values()) <= {dtype}:
+    places = _cast_places(folder, dtype)
+    if places is None:
         return None
     found = {}
     for name, at in places.items():
         raw = torch.from_numpy(np.fromfile(at.file, dtype=np.uint8, count=at.end - at.start, offset=at.start))
-        found[name] = raw.view(types[at.dtype]).reshape(at.shape).to(dtype)
+        found[name] = raw.view(getattr(torch, TYPES[at.dtype])).reshape(at.shape).to(dtype)
     return found
+
+
+def bytes_while_loading(folder: Path, dtype: torch.dtype) -> int:
+    """Bytes that are in memory beside the weights while they are loaded in `dtype`: the files, or one weight."""
+    places = _cast_places(folder, dtype)
+    if places is None:
+        return count_weight_bytes(folder)
+    return max(at.end - at.start for at in places.values())
+
+
+def _cast_places(folder: Path, dtype: torch.dtype) -> dict[str, _Place] | None:
+    """Where the weights of a folder are, if all are floating and some would be cast to `dtype`."""
+    places: dict[str, _Place] = {}
+    for path in weight_files(folder):
+        places.update(_tensor_places(path))
+    types = {TYPES.get(at.dtype) for at in places.values()}
+    return None if None in types or types <= {str(dtype).removeprefix("torch.")} else places
 
 
 def _tensor_places(path: Path) -> dict[str, _Place]:

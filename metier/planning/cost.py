@@ -55,7 +55,7 @@ class Learner:
     base_bytes: int
     """Weights of the base model as it is loaded."""
     file_bytes: int = 0
-    """Weights of the base model on disk."""
+    """What is in memory beside the base model's weights while they are loaded: their files, or one weight."""
     plan: LearningPlan | None = None
     """What learns; None for a model of a baseline."""
     trainable: int = 0
@@ -171,7 +171,7 @@ def microbatch(section: TrainingSection, own: float, longest: float) -> float:
 
 
 def loading_moment(before: Sequence[MemoryEstimate], candidates: Sequence[Learner]) -> MemoryEstimate:
-    """While the chosen model is loaded for the test: its file is in memory beside what is made of it.
+    """While the chosen model is loaded for the test, with what that takes besides its weights.
 
     What earlier moments took is still there: freed memory is kept for the next tensors, and weights that are read
     from a file do not fit into the gaps.

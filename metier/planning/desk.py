@@ -19,7 +19,7 @@ from metier.model.adapt import adapt_model
 from metier.model.base import BaseModel, load_base_model
 from metier.model.plan import LearningPlan, assumed_top
 from metier.model.summary import ModelSummary
-from metier.model.weights import weight_files
+from metier.model.weights import bytes_while_loading
 from metier.planning.calibrate import Calibrated, calibrate, known_rates, machine_name
 from metier.planning.cost import Learner
 from metier.planning.nominal import nominal_rates
@@ -118,8 +118,8 @@ class Desk:
         return base.fresh(torch.float32) if base.kind == "encoder" else base
 
     def file_bytes(self, base: BaseModel) -> int:
-        """Size of a model's weights on disk."""
-        return sum(path.stat().st_size for path in weight_files(base.folder))
+        """What is in memory beside a model's weights while they are loaded."""
+        return bytes_while_loading(base.folder, base.network.dtype)
 
     def attach(self, recipe: Recipe, base: BaseModel) -> Attached:
         """What a candidate would learn, without keeping it.

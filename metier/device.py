@@ -87,7 +87,7 @@ def _keep_freed_memory() -> bool:
     """Let the C library keep what tensors free, for the next tensors; returns whether it listens (glibc does).
 
     By default large blocks go back to the system when they are freed, and every page of the next one is asked for
-    and cleared again: a tenth of the time of a training step.
+    and cleared again (docs/results/plain-path.md has what that costs).
     """
     library = _c_library()
     if library is None:

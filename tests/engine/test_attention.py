@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -147,15 +149,22 @@ def test_flexible_attention_on_a_gpu(softcap: float | None) -> None:
 
 @pytest.mark.slow
 def test_flexible_attention_compiled() -> None:
-    from torch.nn.attention.flex_attention import flex_attention
-
-    tree = forest(150, 4, 45)
-    query, key, value = (part.detach() for part in states(len(tree), len(tree), torch.float32))
-    mask = block_mask(TreeLayout.of(tree, 0, CPU).sight, None, CPU)
-    run = torch.compile(flex_attention, dynamic=True)
-    mine = run(query, key, value, block_mask=mask, scale=SIZE**-0.5, enable_gqa=True).transpose(1, 2)
-    wanted = dense(query, key, value, who_sees_whom(tree, 0, None), None)
-    torch.testing.assert_close(mine, wanted, rtol=1e-4, atol=1e-4)
+    """In a process of its own: the compiler loads setuptools, which refuses to where distutils is loaded already."""
+    code = f"""
+import runpy
+from torch.nn.attention.flex_attention import flex_attention
+here = runpy.run_path({__file__!r})
+tree = here["forest"](150, 4, 45)
+torch, cpu, size = here["torch"], here["CPU"], here["SIZE"]
+query, key, value = (part.detach() for part in here["states"](len(tree), len(tree), torch.float32))
+mask = here["block_mask"](here["TreeLayout"].of(tree, 0, cpu).sight, None, cpu)
+run = torch.compile(flex_attention, dynamic=True)
+mine = run(query, key, value, block_mask=mask, scale=size**-0.5, enable_gqa=True).transpose(1, 2)
+wanted = here["dense"](query, key, value, here["who_sees_whom"](tree, 0, None), None)
+torch.testing.assert_close(mine, wanted, rtol=1e-4, atol=1e-4)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 SHAPES = {

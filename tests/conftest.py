@@ -122,46 +122,24 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+SMALL = {
+    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 256,
+}  # fmt: skip
+MIXED = ["sliding_attention", "full_attention"]
 SIZES = {
-    "llama": {
-        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "max_position_embeddings": 256, "tie_word_embeddings": True,
-    },
-    "qwen2": {
-        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "max_position_embeddings": 256, "tie_word_embeddings": False,
-    },
+    "llama": {**SMALL, "num_hidden_layers": 3, "tie_word_embeddings": True},
+    "qwen2": {**SMALL, "tie_word_embeddings": False},
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256},
-    "mistral": {
-        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "max_position_embeddings": 256, "head_dim": 8, "sliding_window": 5,
-    },
-    "qwen3": {
-        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "max_position_embeddings": 256, "head_dim": 8,
-    },
-    "gemma3_text": {
-        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 1, "max_position_embeddings": 256, "head_dim": 8, "sliding_window": 5,
-        "layer_types": ["sliding_attention", "full_attention"],
-    },
-    "gemma2": {
-        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "max_position_embeddings": 256, "head_dim": 8,
-    },
-    "cohere2": {
-        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "max_position_embeddings": 256, "sliding_window": 5,
-        "layer_types": ["sliding_attention", "full_attention"],
-    },
-    "phi3": {
-        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "max_position_embeddings": 256, "pad_token_id": 0,
-    },
+    "mistral": {**SMALL, "head_dim": 8, "sliding_window": 5},
+    "qwen3": {**SMALL, "head_dim": 8},
+    "gemma3_text": {**SMALL, "num_key_value_heads": 1, "head_dim": 8, "sliding_window": 5, "layer_types": MIXED},
+    "gemma2": {**SMALL, "head_dim": 8},
+    "cohere2": {**SMALL, "sliding_window": 5, "layer_types": MIXED},
+    "phi3": {**SMALL, "pad_token_id": 0},
     "qwen3_moe": {
-        "hidden_size": 32, "intermediate_size": 48, "moe_intermediate_size": 24, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256, "head_dim": 8,
-        "num_experts": 4, "num_experts_per_tok": 2, "norm_topk_prob": True,
+        **SMALL, "moe_intermediate_size": 24, "head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2,
+        "norm_topk_prob": True,
     },
     "mamba": {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4},
     "bert": {

@@ -36,7 +36,7 @@ PLENTY = 0.5
 MOMENTS = 3
 """Float32 numbers that each learning parameter will need beside itself: a gradient and two moments."""
 QUERIES = 192
-"""Queries for which attention over a tree gathers keys once."""
+"""Attention is counted as if it kept keys and values anew for every so many queries: more than it does."""
 
 
 def learning_blocks(model: AdaptedModel) -> list[nn.Module]:

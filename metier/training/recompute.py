@@ -210,11 +210,15 @@ class _Kept:
     """Places of memory that is there anyway: weights and adapters."""
     bytes: int = 0
     _seen: set[int] = field(default_factory=set)
+    _inputs: list[Tensor] = field(default_factory=list)
+    """Held, so that no piece that is kept can take the place of an input and be taken for it."""
 
     def around(self, own: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        """Run a block's forward and count."""
-        inputs = [each for each in (*args, *options.values()) if isinstance(each, Tensor)]
-        self._seen |= {each.untyped_storage().data_ptr() for each in inputs}
+        """Run a block's forward and count; a pass without gradients keeps nothing."""
+        if not torch.is_grad_enabled():
+            return own(*args, **options)
+        self._inputs += [each for each in (*args, *options.values()) if isinstance(each, Tensor)]
+        self._seen |= {each.untyped_storage().data_ptr() for each in self._inputs}
         with saved_tensors_hooks(self._count, lambda kept: kept):
             return own(*args, **options)
 

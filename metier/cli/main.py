@@ -18,7 +18,7 @@ from typer.core import TyperCommand
 from typer.main import get_command
 
 from metier import __version__
-from metier.cli import cache, chat, check, compare, demo, doctor, export, init, plan, predict, report, run, verify
+from metier.cli import cache, chat, check, compare, data, demo, doctor, export, init, plan, predict, report, run, verify
 from metier.cli.faults import describe_crash, describe_fault, fault_as_plain
 from metier.cli.output import say, write_json_object
 from metier.cli.overrides import overrides_as_settings, quoted
@@ -68,6 +68,7 @@ COMMANDS: dict[str, Any] = {
 
 for _name, _function in COMMANDS.items():
     app.command(_name, cls=PlainCommand)(_function)
+app.add_typer(data.app, name="data")
 app.add_typer(cache.app, name="cache")
 
 

@@ -3,17 +3,23 @@ r"""Text tables (csv, tsv, semicolons): RFC 4180 read exactly, and one broken ro
 Not Python's `csv` module: it cannot say where a quote went wrong, so an unclosed quote swallows rows
 until the next one. Here a record that does not parse is given up line by line, and reading goes on
 behind it. A valid file gives what `csv.reader` gives; a test holds that.
+
+The text passes in a window that moves and grows (`text_window`): a record is read when all of it is there.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
-from metier.data.decoding import Decoded, decode_text
+from metier.data.batches import FileFacts, ReadRow, whole_content
+from metier.data.decoding import LONG_LINE, MOST_LINE, TextBlocks, line_blocks
 from metier.data.records import Rejected
 from metier.data.table import Content, ReadOptions, as_row, counted, name_columns, rows_at
+from metier.data.text_window import Window
 from metier.errors import DataError
 
 DELIMITERS = (",", "\t", ";", "|")
@@ -22,7 +28,13 @@ _NAMES = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}
 _QUOTED = re.compile(r'"((?:[^"]++|"")*+)"')
 _OPEN = "a quote that is never closed"
 _INNER = "a quote inside a quoted field that is not doubled"
+_TOO_LONG = f"a line of more than {MOST_LINE:,} characters"
 _SNIFFED_ROWS = 200
+_LOOKED_AHEAD = 100
+"""Lines behind a faulty quote in which its other half is looked for."""
+
+_Taken = tuple[int, ReadRow | Rejected]
+"""Where reading goes on, and what was read."""
 
 
 @dataclass(frozen=True)
@@ -34,41 +46,52 @@ class _Scan:
     fault: str = ""
     stray: bool = False
     """A quote inside an unquoted field: legal, but no sign of a clean line."""
+    cut: bool = False
+    """Whether the text ended inside the quotes: with more text it might be no fault."""
 
 
 @dataclass
 class _Reading:
-    """What has been read so far."""
+    """How far a table has been read, and what was met on the way."""
 
     name: str
+    delimiter: str
     names: list[str | None]
     header: list[str]
-    rows: list[dict[str, str | None]] = field(default_factory=list)
-    row_numbers: list[int] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)
-    """Physical line where each record starts, broken ones included."""
-    broken: list[Rejected] = field(default_factory=list)
-    repaired: dict[int, str] = field(default_factory=dict)
-    long: list[int] = field(default_factory=list)
+    count: int = 0
+    """Records so far, the current one and broken ones included."""
+    line: int = 1
+    """Physical line where the current record starts."""
+    repaired: dict[str, array[int]] = field(default_factory=dict)
+    long: array[int] = field(default_factory=lambda: array("Q"))
     """Rows that may have swallowed others."""
+    odd: array[int] = field(default_factory=lambda: array("Q"))
+    """Rows with a line that is not UTF-8."""
+    odd_lines_seen: int = 0
 
-    def accept(self, fields: list[str], repair: str = "") -> None:
-        """Keep a record; its line was noted before."""
-        number = len(self.lines)
-        self.rows.append(as_row(self.names, fields))
-        self.row_numbers.append(number)
+    def accept(self, fields: list[str], repair: str = "") -> ReadRow:
+        """Keep a record."""
         if repair:
-            self.repaired[number] = repair
+            self.repaired.setdefault(repair, array("Q")).append(self.count)
+        return ReadRow(self.count, as_row(self.names, fields), repair)
 
-    def reject(self, detail: str, content: str) -> None:
+    def reject(self, detail: str, content: str) -> Rejected:
         """Give up a record, and say where it is."""
-        where = f"line {self.lines[-1]}: {detail}"
-        row = Rejected(source=self.name, row=len(self.lines), reason="broken row", detail=where, content=content)
-        self.broken.append(row)
+        if LONG_LINE in content:
+            detail, content = _TOO_LONG, ""
+        where = f"line {self.line}: {detail}"
+        return Rejected(source=self.name, row=self.count, reason="broken row", detail=where, content=content)
+
+    def note_odd_lines(self, lines: array[int], until: int) -> None:
+        """Say that the current record holds the lines before `until` that were not noted yet."""
+        while self.odd_lines_seen < len(lines) and lines[self.odd_lines_seen] < until:
+            if self.count and (not self.odd or self.odd[-1] != self.count):
+                self.odd.append(self.count)
+            self.odd_lines_seen += 1
 
 
 def read_csv(data: bytes, options: ReadOptions) -> Content:
-    """Read a text table with a header row.
+    """Read a text table with a header row that is in memory.
 
     Args:
         data: The file's bytes.
@@ -77,29 +100,46 @@ def read_csv(data: bytes, options: ReadOptions) -> Content:
     Raises:
         DataError: It is empty, or its header cannot be read.
     """
-    decoded = decode_text(data, name=options.name, encoding=options.encoding)
-    text = decoded.text
-    start = len(text) - len(text.lstrip("\n"))
-    if not text.strip():
-        raise DataError(options.name, "is empty", "a header and rows", "Give a file with data.")
-    delimiter = options.delimiter or _sniff(text, start, options.suffix)
-    if len(delimiter) != 1 or delimiter in '"\n':
-        raise DataError("data.delimiter", f"is {delimiter!r}", "one character", 'Use ",", ";" or "\\t".')
-    header = _scan(text, start, delimiter)
-    if header.fault:
-        raise DataError(options.name, f"the header has {header.fault}", "", "Repair the first line.")
-    names, notices = name_columns(header.fields, options.name)
-    reading = _read_rows(text, header.end, delimiter, _Reading(options.name, names, header.fields))
-    return Content(
-        columns=tuple(name for name in names if name is not None),
-        rows=reading.rows,
-        row_numbers=reading.row_numbers,
-        broken=reading.broken,
-        repaired=reading.repaired,
-        encoding=decoded.encoding,
-        delimiter=delimiter,
-        notices=(*notices, *_encoding_notices(decoded, reading), *_repair_notices(reading)),
-    )
+    return whole_content(csv_rows, data, options)
+
+
+def csv_rows(file: BinaryIO, options: ReadOptions, facts: FileFacts) -> Iterator[ReadRow | Rejected]:
+    """The rows of a text table with a header row, one by one.
+
+    Args:
+        file: The file, at its start.
+        options: Delimiter and encoding, where the recipe names them.
+        facts: Filled while reading.
+
+    Raises:
+        DataError: It is empty, or its header cannot be read.
+    """
+    blocks = TextBlocks(file, name=options.name, encoding=options.encoding)
+    window = Window(line_blocks(blocks))
+    reading = _begin(window, options)
+    names, notices = name_columns(reading.header, options.name)
+    reading.names = names
+    facts.columns.update((name, None) for name in names if name is not None)
+    facts.delimiter = reading.delimiter
+    reading.note_odd_lines(blocks.suspects, reading.line)
+    while window.reaches():
+        if window.text[window.position] == "\n":
+            window.position += 1
+            reading.line += 1
+            continue
+        reading.count += 1
+        taken = _take(window, reading)
+        while taken is None:  # the record goes on in text that is not here yet
+            window.grow()
+            taken = _take(window, reading)
+        end, item = taken
+        after = reading.line + window.text.count("\n", window.position, end)
+        if blocks.suspects:
+            reading.note_odd_lines(blocks.suspects, max(after, reading.line + 1))
+        window.position, reading.line = end, after
+        yield item
+    facts.encoding = blocks.encoding
+    facts.notices += [*notices, *_encoding_notices(blocks, reading), *_repair_notices(reading)]
 
 
 def delimiter_name(delimiter: str) -> str:
@@ -107,74 +147,84 @@ def delimiter_name(delimiter: str) -> str:
     return _NAMES.get(delimiter, repr(delimiter))
 
 
-def _read_rows(text: str, position: int, delimiter: str, reading: _Reading) -> _Reading:
-    width = len(reading.names)
-    line = text.count("\n", 0, position) + 1
-    while position < len(text):
-        if text[position] == "\n":
-            position, line = position + 1, line + 1
-            continue
-        reading.lines.append(line)
-        scan = _scan(text, position, delimiter)
-        end = _take(text, position, delimiter, scan, width, reading)
-        line += text.count("\n", position, end)
-        position = end
-    return reading
+def _begin(window: Window, options: ReadOptions) -> _Reading:
+    """Find the delimiter and the header; the window then stands behind it."""
+    line = 1
+    while window.reaches() and window.text[window.position] == "\n":
+        window.position, line = window.position + 1, line + 1
+    text, start = window.text, window.position
+    if not text[start:].strip() and not window.may_grow:
+        raise DataError(options.name, "is empty", "a header and rows", "Give a file with data.")
+    delimiter = options.delimiter or _sniff(text, start, options.suffix)
+    if len(delimiter) != 1 or delimiter in '"\n':
+        raise DataError("data.delimiter", f"is {delimiter!r}", "one character", 'Use ",", ";" or "\\t".')
+    header = _scan(text, start, delimiter)
+    if LONG_LINE in text[start : header.end]:
+        raise DataError(options.name, f"the header has {_TOO_LONG}", "", "Repair the first line.")
+    if header.fault:
+        raise DataError(options.name, f"the header has {header.fault}", "", "Repair the first line.")
+    window.position = header.end
+    line += text.count("\n", start, header.end)
+    return _Reading(name=options.name, delimiter=delimiter, names=[], header=header.fields, line=line)
 
 
-def _take(text: str, position: int, delimiter: str, scan: _Scan, width: int, reading: _Reading) -> int:
-    """Accept, repair or reject the record at `position`; gives where to go on."""
+def _take(window: Window, reading: _Reading) -> _Taken | None:
+    """Accept, repair or reject the record at the window's position; None: more text is needed to tell."""
+    text, position, width = window.text, window.position, len(reading.names)
+    scan = _scan(text, position, reading.delimiter)
+    if scan.cut and window.may_grow:
+        return None
     if scan.fault:
-        return _take_faulty(text, position, delimiter, scan, width, reading)
+        return _take_faulty(window, scan, reading)
     fields, end = scan.fields, scan.end
+    if window.holds_long_line and LONG_LINE in text[position:end]:
+        return _line_end(text, position), reading.reject(_TOO_LONG, LONG_LINE)
     if fields == reading.header:
-        reading.reject("the header again", text[position:end].rstrip("\n"))
-        return end
+        return end, reading.reject("the header again", text[position:end].rstrip("\n"))
     if len(fields) == width:
-        reading.accept(fields)
-        if _looks_swallowed(text[position:end], delimiter, width):
-            reading.long.append(len(reading.lines))
-        return end
+        if _looks_swallowed(text[position:end], reading.delimiter, width):
+            reading.long.append(reading.count)
+        return end, reading.accept(fields)
     if len(fields) == 1:
-        inner = _scan(fields[0], 0, delimiter)
+        inner = _scan(fields[0], 0, reading.delimiter)
         if not inner.fault and inner.end >= len(fields[0]) and len(inner.fields) == width:
-            reading.accept(inner.fields, "quoted whole")
-            return end
+            return end, reading.accept(inner.fields, "quoted whole")
     content = text[position:end].rstrip("\n")
-    if "\n" in content and _holds_clean_line(content, delimiter, width):
+    if "\n" in content and _holds_clean_line(content, reading.delimiter, width):
         end = _line_end(text, position)
-        reading.reject(_OPEN, text[position:end].rstrip("\n"))
-        return end
+        return end, reading.reject(_OPEN, text[position:end].rstrip("\n"))
     found = f"{len(fields)} field{'s' * (len(fields) > 1)}, wanted {width}"
     if len(fields) == 1 and content.startswith('"'):
         found += " (the row is quoted whole)"
-    reading.reject(found, content)
-    return end
+    return end, reading.reject(found, content)
 
 
-def _take_faulty(text: str, position: int, delimiter: str, scan: _Scan, width: int, reading: _Reading) -> int:
-    end = _line_end(text, position)
-    line = text[position:end].rstrip("\n")
-    literal = line.split(delimiter)
+def _take_faulty(window: Window, scan: _Scan, reading: _Reading) -> _Taken | None:
+    text, position, width = window.text, window.position, len(reading.names)
+    first = _line_end(text, position)
+    line = text[position:first].rstrip("\n")
+    literal = line.split(reading.delimiter)
     # Tab-separated files are often written without any quoting: there a quote is a character.
-    if delimiter == "\t" and len(literal) == width:
-        reading.accept(literal, "quotes taken as text")
-        return end
-    end = _broken_extent(text, end, delimiter, width)
-    reading.reject(scan.fault, text[position:end].rstrip("\n"))
-    return end
+    if reading.delimiter == "\t" and len(literal) == width:
+        return first, reading.accept(literal, "quotes taken as text")
+    end = _broken_extent(text, first, reading.delimiter, width)
+    if end < 0:
+        if window.may_grow:
+            return None
+        end = first
+    return end, reading.reject(scan.fault, text[position:end].rstrip("\n"))
 
 
 def _broken_extent(text: str, position: int, delimiter: str, width: int) -> int:
-    """Where reading goes on after a line with a faulty quote that ended at `position`.
+    """Where reading goes on after a line with a faulty quote that ended at `position`; -1: the text ends before that.
 
     Lines up to one with the other half of the quote belong to the broken record; a clean line, or one
     that starts a quoted field of its own, shows that the fault was in the first line alone.
     """
     after_first = position
-    for _ in range(100):
+    for _ in range(_LOOKED_AHEAD):
         if position >= len(text):
-            break
+            return -1
         end = _line_end(text, position)
         scan = _scan(text[position:end], 0, delimiter)
         if scan.fault or (len(scan.fields) == width and not scan.stray):
@@ -213,7 +263,7 @@ def _scan(text: str, position: int, delimiter: str) -> _Scan:
         if text.startswith('"', position):
             match = _QUOTED.match(text, position)
             if match is None:
-                return _Scan(fields, position, fault=_OPEN)
+                return _Scan(fields, position, fault=_OPEN, cut=True)
             fields.append(match[1].replace('""', '"'))
             position = match.end()
             if position < len(text) and text[position] not in (delimiter, "\n"):
@@ -260,13 +310,10 @@ def _sniff(text: str, start: int, suffix: str) -> str:
     return best
 
 
-def _encoding_notices(decoded: Decoded, reading: _Reading) -> list[str]:
-    if decoded.encoding == "windows-1252":
+def _encoding_notices(blocks: TextBlocks, reading: _Reading) -> list[str]:
+    if blocks.encoding == "windows-1252":
         return [f"{reading.name}: not UTF-8; read as Windows-1252"]
-    if not decoded.odd_lines:
-        return []
-    rows = sorted({bisect_right(reading.lines, line) for line in decoded.odd_lines} - {0})
-    return [f"{reading.name}: UTF-8 except in {rows_at(rows)}, read as Windows-1252"]
+    return [f"{reading.name}: UTF-8 except in {rows_at(reading.odd)}, read as Windows-1252"] if reading.odd else []
 
 
 def _repair_notices(reading: _Reading) -> list[str]:
@@ -275,7 +322,6 @@ def _repair_notices(reading: _Reading) -> list[str]:
         said = f"lines in {rows_at(reading.long)} look like rows of their own: is a quote left open?"
         notices.append(f"{reading.name}: {said}")
     said_of = {"quoted whole": "quoted whole, split again", "quotes taken as text": "with quotes taken as text"}
-    for repair in sorted(set(reading.repaired.values())):
-        rows = [row for row, what in reading.repaired.items() if what == repair]
+    for repair, rows in sorted(reading.repaired.items()):
         notices.append(f"{reading.name}: {counted(len(rows), 'row')} {said_of[repair]} ({rows_at(rows)})")
     return notices

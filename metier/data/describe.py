@@ -17,7 +17,7 @@ from metier.data.columns import (
     plain_name,
 )
 from metier.data.describe_columns import ColumnDescription, best_label, best_text, describe_column, is_date, is_id
-from metier.data.examples import Extraction, extract_examples, placeholder_labels, plain_label
+from metier.data.examples import Extraction, Intake, Part, extract_examples, placeholder_labels, plain_label
 from metier.data.find_files import FoundFiles, answers_beside, find_files
 from metier.data.gather import read_all, take_out_records
 from metier.data.input_rules import InputRules
@@ -26,6 +26,7 @@ from metier.data.locate import Located, data_files
 from metier.data.paths import cell_at, reaches
 from metier.data.problems import Problem, by_reason, find_problems
 from metier.data.sources import read_table
+from metier.data.spool import Gathered
 from metier.data.table import Table, counted
 from metier.data.task_guess import RATINGS, Guess, guess_task, handful
 from metier.data.written import extract_written
@@ -130,7 +131,9 @@ def _described(found: FoundFiles, tables: Sequence[Table], guess: Guess | None) 
     section = _section(guess, text, label, answer)
     siblings = {role: _fitting(file, first, section, task) for role, file in _others(found).items()}
     test = siblings["test"][0] if siblings["test"] else None
-    extracted = _extract(tables, section, task)
+    store = Gathered()
+    intake = Intake(store)
+    extracted = _extract(intake.part(), tables, section, task)
     labels = dict(sorted(extracted.labels_seen.items(), key=lambda item: (-item[1], item[0])) if extracted else ())
     labels.pop("", None)
     names, label_file = _label_names(found.files, set(labels), {*found.files, found.validation, found.test})
@@ -159,7 +162,7 @@ def _described(found: FoundFiles, tables: Sequence[Table], guess: Guess | None) 
         label_names=names,
         label_file=label_file,
         ignore_labels=tuple(placeholder_labels(labels)),
-        problems=_problems(tables, extracted, test, section, task),
+        problems=_problems(intake, tables, extracted, test, section, task),
         questions=(*questions, *found.questions),
         notices=_notices(found, tables, guess),
         task=task,
@@ -167,7 +170,7 @@ def _described(found: FoundFiles, tables: Sequence[Table], guess: Guess | None) 
         answer=answer,
         answers_file=found.answers,
         records=guess.records if guess is not None else None,
-        examples=len(extracted.examples) if extracted is not None else 0,
+        examples=len(extracted.places) if extracted is not None else 0,
         same_columns=all(sibling[1] for sibling in siblings.values() if sibling),
     )
 
@@ -271,7 +274,7 @@ def _even(group: str, tables: Sequence[Table]) -> bool:
     return len(counts) >= _MANY_GROUPS and max(counts.values()) <= sum(counts.values()) / _MANY_GROUPS * 2
 
 
-def _extract(tables: Sequence[Table], section: DataSection, task: str) -> Extraction | None:
+def _extract(part: Part, tables: Sequence[Table], section: DataSection, task: str) -> Extraction | None:
     """The examples as guessed; None where text or answer could not be told."""
     text = section.text if isinstance(section.text, list) else []
     if task != "classification":
@@ -280,27 +283,30 @@ def _extract(tables: Sequence[Table], section: DataSection, task: str) -> Extrac
         except DataError:
             return None
         whole = list(zip(tables, (layout.rules for layout in layouts), strict=True))
-        return extract_written(whole, section=section, task=task)
+        return extract_written(whole, part, section=section, task=task)
     label = section.label
     if not text or label is None:
         return None
     columns = Columns(text=tuple(text), template=None, label=label, group=None, id=None)
     fitting = [table for table in tables if all(reaches(table, path) for path in (*text, label))]
-    return extract_examples(fitting, columns=columns, rules=InputRules(text_columns=tuple(text)), section=section)
+    rules = InputRules(text_columns=tuple(text))
+    return extract_examples(fitting, part, columns=columns, rules=rules, section=section)
 
 
 def _problems(
-    tables: Sequence[Table], extracted: Extraction | None, test: Path | None, section: DataSection, task: str
-) -> tuple[Problem, ...]:
+    intake: Intake, tables: Sequence[Table], train: Extraction | None, test: Path | None, section: DataSection,
+    task: str,
+) -> tuple[Problem, ...]:  # fmt: skip
     several = len(tables) > 1
-    if extracted is None:
+    if train is None:
         return by_reason([row for table in tables for row in table.broken], several=several)
-    other = None
+    store, other = intake.store, None
+    unusable = list(store.rejected) if isinstance(store, Gathered) else []
     if test is not None and not test.is_dir():
         table = read_table(test)
         fits = set(table.columns) == set(tables[0].columns)
-        other = _extract([table], section if fits else DataSection(train=""), task)
-    return find_problems(extracted, other, several=several)
+        other = _extract(intake.part(), [table], section if fits else DataSection(train=""), task)
+    return find_problems(intake.builder.roster(), train, unusable, other, several=several)
 
 
 def _label_names(files: Sequence[Path], labels: set[str], known: set[Path | None]) -> tuple[dict[str, str], str | None]:

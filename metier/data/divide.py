@@ -12,9 +12,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from metier.data.duplicates import add_flags, drop_contradictions, drop_duplicates, drop_shared, flag_repeats
-from metier.data.examples import Example, Extraction, describe_reasons, similar_labels
-from metier.data.records import Rejected
+import numpy as np
+from numpy.typing import NDArray
+
+from metier.data.duplicates import drop_contradictions, drop_duplicates, drop_shared, is_repeat, torn_keys
+from metier.data.examples import Extraction, described, similar_labels
+from metier.data.roster import ALONE, Dropped, Places, Roster
 from metier.data.splitting import Draw, draw_split, keep_most, keep_per_label
 from metier.data.table import counted
 from metier.errors import DataError
@@ -28,28 +31,43 @@ RARE = 5
 class Division:
     """Three splits in the making."""
 
-    train: list[Example] = field(default_factory=list)
-    validation: list[Example] = field(default_factory=list)
-    test: list[Example] = field(default_factory=list)
-    rejected: list[Rejected] = field(default_factory=list)
+    roster: Roster
+    train: Places
+    validation: Places = field(default_factory=lambda: np.zeros(0, np.int64))
+    test: Places = field(default_factory=lambda: np.zeros(0, np.int64))
+    dropped: list[Dropped] = field(default_factory=list)
+    flags: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    """Doubt -> whether each example of the roster has it."""
+    unreadable: Counter[str] = field(default_factory=Counter)
+    """Rows that never became examples, by reason."""
     notices: list[str] = field(default_factory=list)
     answer: str = "label"
     """What the records' answers are called."""
 
-    def keep(self, result: tuple[list[Example], list[Rejected]]) -> list[Example]:
-        """Note the rejected half of `result` and give the other."""
-        kept, rejected = result
-        self.rejected.extend(rejected)
+    @property
+    def reasons(self) -> Counter[str]:
+        """Rows rejected so far, by reason."""
+        return self.unreadable + Counter(each.reason for each in self.dropped)
+
+    def keep(self, result: tuple[Places, list[Dropped]]) -> Places:
+        """Note the dropped half of `result` and give the other."""
+        kept, dropped = result
+        self.dropped.extend(dropped)
         return kept
+
+    def flag(self, name: str, places: Places, holds: NDArray[np.bool_]) -> None:
+        """Note a doubt about those of `places` for which it holds."""
+        self.flags.setdefault(name, np.zeros(len(self.roster), np.bool_))[places[holds]] = True
 
 
 def divide_examples(
-    extracted: Mapping[str, Extraction], section: DataSection, *, seed: int, answer: str = "label"
+    roster: Roster, extracted: Mapping[str, Extraction], section: DataSection, *, seed: int, answer: str = "label"
 ) -> Division:
     """Make the three splits.
 
     Args:
-        extracted: Examples of train, and of validation and test where the user gave them.
+        roster: All examples.
+        extracted: Which are of train, and of validation and test where the user gave them.
         section: The recipe's data section.
         seed: The recipe's seed.
         answer: The field of the data section that says where the answers are; messages name it.
@@ -57,14 +75,14 @@ def divide_examples(
     Raises:
         DataError: A split would be empty, or train has fewer than two labels.
     """
-    division = Division(train=list(extracted["train"].examples), answer=answer)
+    division = Division(roster=roster, train=extracted["train"].places, answer=answer)
     for extraction in extracted.values():
-        division.rejected.extend(extraction.rejected)
-    for role in extracted:
-        if not extracted[role].examples:
-            raise _nothing_left(role, extracted[role].rejected, answer)
+        division.unreadable.update(extraction.reasons)
+    for role, extraction in extracted.items():
+        if not len(extraction.places):
+            raise _nothing_left(role, extraction.reasons, extraction.first_broken, answer)
     _settle_test(division, extracted.get("test"), section, seed)
-    _clean_train(division, section, extracted["train"].rejected)
+    _clean_train(division, section, extracted["train"])
     _settle_validation(division, extracted.get("validation"), section, seed)
     _cut_down(division, section, seed)
     _flag(division)
@@ -72,50 +90,47 @@ def divide_examples(
     return division
 
 
-def label_counts(examples: Sequence[Example]) -> dict[str, int]:
-    """Examples by label, sorted by label; empty where records have none."""
-    strata = Counter(example.record.stratum for example in examples)
-    return {label: count for label, count in sorted(strata.items()) if label}
-
-
 def _settle_test(division: Division, official: Extraction | None, section: DataSection, seed: int) -> None:
+    roster = division.roster
     if official is not None:
-        division.test = list(official.examples)
+        division.test = official.places
     else:
-        draw = draw_split(division.train, share=section.test_size, seed=seed, name="test")
+        draw = draw_split(roster, division.train, share=section.test_size, seed=seed, name="test")
         division.train, division.test = draw.rest, draw.drawn
         division.notices.extend(_moved(draw, "test"))
-        if not division.test:
+        if not len(division.test):
             raise _would_be_empty("test", section)
-    division.test = flag_repeats(division.test)
-    division.train = division.keep(drop_shared(division.train, division.test, "test"))
+    _flag_repeats(division, division.test)
+    division.train = division.keep(drop_shared(roster, division.train, division.test, "test"))
 
 
-def _clean_train(division: Division, section: DataSection, unreadable: Sequence[Rejected]) -> None:
+def _clean_train(division: Division, section: DataSection, train: Extraction) -> None:
     if section.contradictions == "drop":
-        division.train = division.keep(drop_contradictions(division.train))
+        division.train = division.keep(drop_contradictions(division.roster, division.train))
     if section.duplicates == "drop":
-        division.train = division.keep(drop_duplicates(division.train))
-    if not division.train:
-        raise _nothing_left("train", [*unreadable, *division.rejected], division.answer)
+        division.train = division.keep(drop_duplicates(division.roster, division.train))
+    if not len(division.train):
+        raise _nothing_left("train", division.reasons, train.first_broken, division.answer)
 
 
 def _settle_validation(division: Division, official: Extraction | None, section: DataSection, seed: int) -> None:
+    roster = division.roster
     if official is not None:
-        own = division.keep(drop_shared(official.examples, division.test, "test"))
-        if not own:
-            raise _nothing_left("validation", division.rejected, division.answer)
-        division.validation = flag_repeats(own)
+        own = division.keep(drop_shared(roster, official.places, division.test, "test"))
+        if not len(own):
+            raise _nothing_left("validation", division.reasons, None, division.answer)
+        _flag_repeats(division, own)
+        division.validation = own
     else:
-        draw = draw_split(division.train, share=section.validation_size, seed=seed, name="validation")
+        draw = draw_split(roster, division.train, share=section.validation_size, seed=seed, name="validation")
         division.train, division.validation = draw.rest, draw.drawn
         division.notices.extend(_moved(draw, "validation"))
-        if not division.validation:
+        if not len(division.validation):
             raise _would_be_empty("validation", section)
-    division.train = division.keep(drop_shared(division.train, division.validation, "validation"))
-    if not division.train:
-        raise _nothing_left("train", division.rejected, division.answer)
-    labels = label_counts(division.train)
+    division.train = division.keep(drop_shared(roster, division.train, division.validation, "validation"))
+    if not len(division.train):
+        raise _nothing_left("train", division.reasons, None, division.answer)
+    labels = roster.label_counts(division.train)
     if len(labels) == 1:
         found = f"train has only the label `{next(iter(labels))}`"
         raise DataError(
@@ -123,49 +138,54 @@ def _settle_validation(division: Division, official: Extraction | None, section:
         )
 
 
+def _flag_repeats(division: Division, places: Places) -> None:
+    """Flag later copies as `duplicate`, and texts with several answers as `contradiction`."""
+    roster = division.roster
+    division.flag("duplicate", places, is_repeat(roster, places))
+    division.flag("contradiction", places, np.isin(roster.key[places], torn_keys(roster, places)))
+
+
 def _cut_down(division: Division, section: DataSection, seed: int) -> None:
-    counts = label_counts(division.train)
-    division.train = flag_repeats(division.train)
-    division.train = [
-        add_flags(example, {"rare_label": counts.get(example.record.stratum, RARE) < RARE})
-        for example in division.train
-    ]
+    roster = division.roster
+    counts = roster.label_counts(division.train)
+    _flag_repeats(division, division.train)
+    rare = np.array([counts.get(label, RARE) < RARE for label in roster.strata], np.bool_)
+    division.flag("rare_label", division.train, rare[roster.stratum[division.train]])
     single = [label for label, count in counts.items() if count == 1]
     if single:
         shown = ", ".join(f"`{label}`" for label in single)
         division.notices.append(f"one training example only, kept: {shown}")
     if section.examples_per_label is not None:
-        division.train = division.keep(keep_per_label(division.train, section.examples_per_label, seed=seed))
+        division.train = division.keep(keep_per_label(roster, division.train, section.examples_per_label, seed=seed))
     if section.max_examples is not None:
-        division.train = division.keep(keep_most(division.train, section.max_examples, seed=seed, field="max_examples"))
+        kept = keep_most(roster, division.train, section.max_examples, seed=seed, field="max_examples")
+        division.train = division.keep(kept)
     if section.max_test_examples is not None:
-        limit = section.max_test_examples
-        division.test = division.keep(keep_most(division.test, limit, seed=seed, field="max_test_examples"))
-    lost = sorted(set(counts) - set(label_counts(division.train)))
+        kept = keep_most(roster, division.test, section.max_test_examples, seed=seed, field="max_test_examples")
+        division.test = division.keep(kept)
+    lost = sorted(set(counts) - set(roster.label_counts(division.train)))
     if lost:
         division.notices.append(f"labels without a training example after max_examples: {_names(lost)}")
 
 
 def _flag(division: Division) -> None:
-    known = {example.record.stratum for example in division.train}
+    roster = division.roster
+    known = np.isin(np.arange(len(roster.strata)), roster.stratum[division.train])
     for role in ("validation", "test"):
-        examples: list[Example] = getattr(division, role)
-        unseen = sorted({example.record.stratum for example in examples} - known)
-        if unseen:
-            rows = sum(example.record.stratum in unseen for example in examples)
+        places: Places = getattr(division, role)
+        unseen = ~known[roster.stratum[places]]
+        if unseen.any():
+            labels = sorted({roster.strata[number] for number in roster.stratum[places[unseen]].tolist()})
             division.notices.append(
-                f"{role} has {counted(len(unseen), 'label')} that train does not have ({_names(unseen)}): "
-                f"every answer there counts as wrong ({counted(rows, 'row')})"
+                f"{role} has {counted(len(labels), 'label')} that train does not have ({_names(labels)}): "
+                f"every answer there counts as wrong ({counted(int(unseen.sum()), 'row')})"
             )
-        flagged = [add_flags(example, {"label_unseen": example.record.stratum not in known}) for example in examples]
-        setattr(division, role, flagged)
+        division.flag("label_unseen", places, unseen)
 
 
 def _tell(division: Division, section: DataSection, extracted: Mapping[str, Extraction]) -> None:
-    division.notices.extend(
-        similar_labels([example.record.stratum for part in extracted.values() for example in part.examples])
-    )
-    counts = Counter(row.reason for row in division.rejected)
+    roster, counts = division.roster, division.reasons
+    division.notices.extend(similar_labels(roster.strata))
     policy = {
         "also in test": "left train or validation: the text is also in test",
         "also in validation": "left train: the text is also in validation",
@@ -175,13 +195,14 @@ def _tell(division: Division, section: DataSection, extracted: Mapping[str, Extr
     division.notices.extend(
         f"{counted(counts[reason], 'row')} {said}" for reason, said in policy.items() if counts[reason]
     )
-    if counts["also in test"] > 0.2 * len(extracted["train"].examples):
+    if counts["also in test"] > 0.2 * len(extracted["train"].places):
         division.notices.append(
             "more than a fifth of train is repeated in test word by word: what is left of train speaks of new texts "
             "only, and the flags `duplicate` and `contradiction` in test say how much repeats there"
         )
-    shared = {e.record.group for e in division.train} & {e.record.group for e in division.test} - {None}
-    if section.group is not None and shared:
+    shared = np.intersect1d(roster.group[division.train], roster.group[division.test])
+    shared = shared[shared != ALONE]
+    if section.group is not None and len(shared):
         division.notices.append(
             f"{counted(len(shared), 'group')} with rows in train and in test, as the files have them (data.group)"
         )
@@ -211,12 +232,11 @@ def _names(labels: Sequence[str]) -> str:
     return f"{shown} and {len(labels) - 12} more" if len(labels) > 12 else shown
 
 
-def _nothing_left(role: str, rejected: Sequence[Rejected], answer: str) -> DataError:
-    reasons = describe_reasons(rejected)
-    found = f"no usable row is left for {role}" + (f"; rejected: {reasons}" if reasons else "")
-    broken = next((row for row in rejected if row.reason == "broken row"), None)
+def _nothing_left(role: str, reasons: Mapping[str, int], broken: str | None, answer: str) -> DataError:
+    said = described(reasons)
+    found = f"no usable row is left for {role}" + (f"; rejected: {said}" if said else "")
     if broken is not None:
-        found += f"; the first broken row is in {broken.detail}"
+        found += f"; the first broken row is in {broken}"
     if not answer:
         return DataError(f"data.{role}", found, "rows with a text", "Check data.text.")
     article = "an" if answer[0] in "aeiou" else "a"

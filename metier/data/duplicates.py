@@ -5,123 +5,154 @@ Two texts are the same when their normalised forms are (`input_rules.normalised`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from metier.data.examples import Example
-from metier.data.records import Choice, Rejected
-from metier.data.splits import answers_of
-from metier.data.table import rows_at
-from metier.data.written import exchanges
+import numpy as np
+from numpy.typing import NDArray
 
-Kept = tuple[list[Example], list[Rejected]]
+from metier.data.roster import Dropped, Hashes, Places, Roster, pick
+from metier.data.table import counted, rows_at
 
-
-def by_key(examples: Sequence[Example]) -> dict[str, list[Example]]:
-    """Examples by normalised text, in order."""
-    groups: dict[str, list[Example]] = {}
-    for example in examples:
-        groups.setdefault(example.key, []).append(example)
-    return groups
+MANY = 500
+"""A message names the rows of at most so many copies of a text."""
+Kept = tuple[Places, list[Dropped]]
+Mask = NDArray[np.bool_]
 
 
-def drop_contradictions(examples: Sequence[Example]) -> Kept:
+@dataclass(frozen=True, eq=False)
+class Same:
+    """Examples by equal hash: who has the same as somebody."""
+
+    hashes: Hashes
+    """Sorted."""
+    places: Places
+    """The example of each, in order within equal hashes."""
+
+    @staticmethod
+    def of(hashes: Hashes, places: Places) -> Same:
+        """Group `places` by `hashes`, both of shape (n,)."""
+        order = np.argsort(hashes, kind="stable")
+        return Same(hashes[order], places[order])
+
+    def with_hash(self, value: np.uint64) -> Places:
+        """The examples with this hash, in order."""
+        start, end = np.searchsorted(self.hashes, value, "left"), np.searchsorted(self.hashes, value, "right")
+        return self.places[start:end]
+
+    def has(self, values: Hashes) -> Mask:
+        """Which of `values` occur."""
+        return np.isin(values, self.hashes)
+
+
+def torn_keys(roster: Roster, places: Places) -> Hashes:
+    """Keys of texts that occur with several answers among `places`."""
+    pairs = np.unique(np.stack([roster.key[places], roster.gold[places]], axis=1), axis=0)
+    keys, counts = np.unique(pairs[:, 0], return_counts=True)
+    return keys[counts > 1]
+
+
+def is_repeat(roster: Roster, places: Places) -> Mask:
+    """Which of `places` have the text of an earlier one."""
+    return roster.repeats(places) > 0
+
+
+def drop_contradictions(roster: Roster, places: Places) -> Kept:
     """Reject every example whose text also has another answer; the detail names the other rows."""
-    groups = by_key(examples)
-    torn = {key for key, same in groups.items() if len({example.record.gold for example in same}) > 1}
-    kept = [example for example in examples if example.key not in torn]
-    rejected = [
-        example.reject(
-            "contradiction", f"same text as {_others(example, groups[example.key])}, with another {_answer(example)}"
+    torn, kept = pick(places, np.isin(roster.key[places], torn_keys(roster, places)))
+    same, what = Same.of(roster.key[torn], torn), answer_name(roster)
+    return kept, [
+        Dropped(
+            place=place, reason="contradiction",
+            detail=f"same text as {others(roster, place, same.with_hash(roster.key[place]))}, with another {what}",
         )
-        for example in examples
-        if example.key in torn
-    ]
-    return kept, rejected
+        for place in torn.tolist()
+    ]  # fmt: skip
 
 
-def drop_duplicates(examples: Sequence[Example]) -> Kept:
+def drop_duplicates(roster: Roster, places: Places) -> Kept:
     """Keep the first example of each text and answer; the detail of the others names it."""
-    first: dict[tuple[str, ...], Example] = {}
-    kept: list[Example] = []
-    rejected: list[Rejected] = []
-    for example in examples:
-        earlier = first.setdefault((example.key, *answers_of(example.record)), example)
-        if earlier is example:
-            kept.append(example)
-        else:
-            rejected.append(
-                example.reject("duplicate", f"same text and {_answer(example)} as {_place(example, earlier)}")
-            )
-    return kept, rejected
+    both = np.stack([roster.key[places], roster.answers[places]], axis=1)
+    _, first, back = np.unique(both, axis=0, return_index=True, return_inverse=True)
+    earlier = places[first[back.reshape(-1)]]
+    copies = earlier != places
+    said = f"same text and {answer_name(roster)} as"
+    dropped = [
+        Dropped(place=place, reason="duplicate", detail=f"{said} {others(roster, place, np.array([before]))}")
+        for place, before in zip(places[copies].tolist(), earlier[copies].tolist(), strict=True)
+    ]
+    return places[~copies], dropped
 
 
-def drop_shared(examples: Sequence[Example], other: Sequence[Example], name: str) -> Kept:
+def drop_shared(roster: Roster, places: Places, other: Places, name: str) -> Kept:
     """Reject the examples whose text is also in the split `name`, so that nothing measured was learned.
 
     A conversation also goes where its earlier turns are what a conversation of that split asks and answers.
 
     Args:
-        examples: Train, or validation.
+        roster: All examples.
+        places: Train, or validation.
         other: The split that stays as it is.
         name: Its name.
     """
-    groups = by_key(other)
-    answered: dict[str, list[Example]] = {}
-    for example in other:
-        for said in exchanges(example.record)[-1:]:
-            answered.setdefault(said, []).append(example)
-    kept: list[Example] = []
-    rejected: list[Rejected] = []
-    for example in examples:
-        inside = next((said for said in exchanges(example.record)[:-1] if said in answered), None)
-        if example.key in groups:
-            detail = f"same text as {name} {_others(example, groups[example.key])}"
-        elif inside is not None:
-            detail = f"begins with all that {name} {_others(example, answered[inside])} asks and answers"
+    same = Same.of(roster.key[other], other)
+    shared = same.has(roster.key[places])
+    inside = _begins_with(roster, places, other)
+    dropped = []
+    for place in places[shared | (inside >= 0)].tolist():
+        texts = same.with_hash(roster.key[place])
+        if len(texts):
+            detail = f"same text as {name} {others(roster, place, texts)}"
         else:
-            kept.append(example)
-            continue
-        rejected.append(example.reject(f"also in {name}", detail))
-    return kept, rejected
+            whole = _whole(roster, other).with_hash(roster.said[inside[np.searchsorted(places, place)]])
+            detail = f"begins with all that {name} {others(roster, place, whole)} asks and answers"
+        dropped.append(Dropped(place=place, reason=f"also in {name}", detail=detail))
+    return places[~(shared | (inside >= 0))], dropped
 
 
-def flag_repeats(examples: Sequence[Example]) -> list[Example]:
-    """Flag later copies as `duplicate`, and texts with several answers as `contradiction`."""
-    torn = {key for key, same in by_key(examples).items() if len({e.record.gold for e in same}) > 1}
-    seen: set[str] = set()
-    flagged = []
-    for example in examples:
-        doubts = {"duplicate": example.key in seen, "contradiction": example.key in torn}
-        seen.add(example.key)
-        flagged.append(add_flags(example, doubts))
-    return flagged
+def _whole(roster: Roster, places: Places) -> Same:
+    """Conversations by the hash of all that they ask and answer."""
+    starts = np.r_[0, roster.said_end[:-1]][places] if len(roster) else places
+    talks = places[roster.said_end[places] > starts]
+    return Same.of(roster.said[roster.said_end[talks] - 1], talks)
 
 
-def add_flags(example: Example, doubts: Mapping[str, bool]) -> Example:
-    """`example` with the flags of those doubts that hold."""
-    new = tuple(flag for flag, holds in doubts.items() if holds and flag not in example.record.flags)
-    if not new:
-        return example
-    return replace(example, record=replace(example.record, flags=(*example.record.flags, *new)))
+def _begins_with(roster: Roster, places: Places, other: Places) -> NDArray[np.int64]:
+    """Place in `said` of the first earlier turn that is all of a conversation in `other`; -1 where there is none."""
+    found = np.full(len(places), -1, np.int64)
+    whole = _whole(roster, other)
+    if not len(whole.hashes):
+        return found
+    hits = np.flatnonzero(whole.has(roster.said))
+    ends = roster.said_end
+    owners = np.searchsorted(ends, hits, "right")
+    hits = hits[hits < ends[owners] - 1]  # the last turn would be the whole conversation: its text is the same
+    owners = np.searchsorted(ends, hits, "right")
+    for hit, owner in zip(hits[::-1].tolist(), owners[::-1].tolist(), strict=True):
+        at = int(np.searchsorted(places, owner))
+        if at < len(places) and places[at] == owner:
+            found[at] = hit
+    return found
 
 
-def _others(example: Example, same: Sequence[Example]) -> str:
+def answer_name(roster: Roster) -> str:
+    """What the answers are called in messages."""
+    return "label" if roster.labelled else "answer"
+
+
+def others(roster: Roster, place: int, same: Sequence[int] | Places) -> str:
     """The rows of `same`, other than the example's own, for a message."""
-    own = [other.record.row for other in same if other is not example and other.record.source == example.record.source]
-    away = [other for other in same if other.record.source != example.record.source]
+    if len(same) > MANY:  # naming them all for each of them would take for ever
+        first = next(int(each) for each in same[:2] if each != place)
+        return f"{counted(len(same) - 1, 'other row')}, the first of which is {_rows(roster, np.array([first]), place)}"
+    rest = np.asarray(same, np.int64)
+    return _rows(roster, rest[rest != place], place)
+
+
+def _rows(roster: Roster, rest: Places, place: int) -> str:
+    sources, own = roster.source[rest], int(roster.source[place])
     parts = []
-    if own:
-        parts.append(rows_at(own))
-    for source in sorted({other.record.source for other in away}):
-        rows = [other.record.row for other in away if other.record.source == source]
-        parts.append(f"{rows_at(rows)} of {source}")
+    for source in sorted(set(sources.tolist()), key=lambda number: (number != own, roster.sources[number])):
+        shown = rows_at(roster.row[rest[sources == source]].tolist())
+        parts.append(shown if source == own else f"{shown} of {roster.sources[source]}")
     return " and ".join(parts)
-
-
-def _place(example: Example, earlier: Example) -> str:
-    return _others(example, (earlier,))
-
-
-def _answer(example: Example) -> str:
-    return "label" if isinstance(example.record, Choice) else "answer"

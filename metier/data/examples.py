@@ -7,11 +7,15 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
 
 from metier.data.columns import Columns
 from metier.data.input_rules import InputRules, normalised
 from metier.data.paths import cell_at
 from metier.data.records import Choice, Record, Rejected
+from metier.data.roster import Places, RosterBuilder
 from metier.data.table import RawRow, Table, counted, raw_row, rows_at
 from metier.errors import DataError
 from metier.recipe.sections import DataSection
@@ -20,29 +24,6 @@ from metier.store.fingerprint import text_sha256
 PLACEHOLDERS = ("-", "--", "?", ".", "n/a", "na", "nan", "none", "null", "#n/a", "tbd", "unlabeled", "unlabelled")
 """Labels that usually mean that there is none; never ignored unless the recipe says so."""
 _WHOLE_FLOAT = re.compile(r"-?\d+\.0+")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Example:
-    """A record on its way into a split."""
-
-    record: Record
-    key: str
-    """Hash of the normalised text (and system prompt): equal for texts that count as the same."""
-    content: RawRow
-    """The row as it was read."""
-
-    @property
-    def cluster(self) -> str:
-        """What must not be torn apart: its group, or the text itself."""
-        return f"group {self.record.group}" if self.record.group is not None else f"text {self.key}"
-
-    def reject(self, reason: str, detail: str) -> Rejected:
-        """This example as a rejected row."""
-        record = self.record
-        return Rejected(
-            source=record.source, row=record.row, reason=reason, detail=detail, content=raw_row(self.content)
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,61 +35,124 @@ class Changed:
     repairs: tuple[str, ...]
 
 
-@dataclass
+class Store(Protocol):
+    """Where records go, in order, and what became of rows that are none."""
+
+    def accept(self, record: Record, content: RawRow) -> None:
+        """Keep a record, whose id is not settled yet, and the row as it was read."""
+
+    def reject(self, rejected: Rejected) -> None:
+        """Keep a row that cannot be used."""
+
+    def change(self, changed: Changed) -> None:
+        """Note a repair."""
+
+
+@dataclass(eq=False)
+class Intake:
+    """Takes in the rows of all files, split by split: facts into a roster, texts into a store."""
+
+    store: Store
+    builder: RosterBuilder = field(default_factory=RosterBuilder)
+    _parts: int = 0
+
+    def part(self) -> Part:
+        """The files of one more split."""
+        self._parts += 1
+        return Part(self, self._parts - 1, len(self.builder))
+
+
+@dataclass(eq=False)
+class Part:
+    """What comes out of the rows of one split's files."""
+
+    intake: Intake
+    number: int
+    start: int
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Rows that cannot be used, by reason."""
+    broken: dict[str, list[int]] = field(default_factory=dict)
+    """Numbers of rows that could not be read, by file."""
+    first_broken: str | None = None
+    """Where the first of them is, as a phrase."""
+    labels_seen: Counter[str] = field(default_factory=Counter)
+    """Labels as they stand in the file, before renaming and filtering."""
+
+    def accept(self, record: Record, key: str, content: RawRow) -> None:
+        """Take in a record with the hash of its normalised text, 16 hexadecimal digits."""
+        self.intake.builder.add(record, key, self.number)
+        self.intake.store.accept(record, content)
+
+    def reject(self, rejected: Rejected) -> None:
+        """Take in a row that cannot be used."""
+        self.reasons[rejected.reason] += 1
+        if rejected.reason == "broken row":
+            self.broken.setdefault(rejected.source, []).append(rejected.row)
+            self.first_broken = self.first_broken or rejected.detail
+        self.intake.store.reject(rejected)
+
+    def change(self, source: str, row: int, repairs: tuple[str, ...]) -> None:
+        """Note a repair."""
+        self.intake.store.change(Changed(source=source, row=row, repairs=repairs))
+
+    def extraction(self) -> Extraction:
+        """What came out, when all rows were taken in."""
+        places = np.arange(self.start, len(self.intake.builder), dtype=np.int64)
+        return Extraction(places, self.reasons, self.broken, self.first_broken, self.labels_seen)
+
+
+@dataclass(frozen=True, eq=False)
 class Extraction:
     """What came out of the rows of one split's files."""
 
-    examples: list[Example] = field(default_factory=list)
-    rejected: list[Rejected] = field(default_factory=list)
-    changed: list[Changed] = field(default_factory=list)
-    labels_seen: Counter[str] = field(default_factory=Counter)
+    places: Places
+    """Its examples in the roster."""
+    reasons: Counter[str]
+    """Rows that cannot be used, by reason."""
+    broken: Mapping[str, Sequence[int]]
+    """Numbers of rows that could not be read, by file."""
+    first_broken: str | None
+    """Where the first of them is, as a phrase."""
+    labels_seen: Counter[str]
     """Labels as they stand in the file, before renaming and filtering."""
 
 
 def extract_examples(
-    tables: Sequence[Table], *, columns: Columns, rules: InputRules, section: DataSection
+    tables: Iterable[Table], part: Part, *, columns: Columns, rules: InputRules, section: DataSection
 ) -> Extraction:
     """Turn the rows of one split's files into examples.
 
     Args:
         tables: The split's files, in order.
+        part: Takes them in.
         columns: Which column is what.
         rules: How a row becomes text.
         section: Label names, labels to ignore, labels to keep.
     """
-    result = Extraction()
-    occurrences: Counter[str] = Counter()
     for table in tables:
-        result.rejected.extend(table.broken)
-        for row, number in zip(table.rows, table.row_numbers, strict=True):
-            text, repairs = rules.repair(rules.compose(row))
+        name = table.source.name
+        for row in table.broken:
+            part.reject(row)
+        for cells, number in zip(table.rows, table.row_numbers, strict=True):
+            text, repairs = rules.repair(rules.compose(cells))
             if number in table.repaired:
                 repairs = (table.repaired[number], *repairs)
-            label = plain_label(cell_at(row, columns.label))
-            result.labels_seen[label] += 1
+            label = plain_label(cell_at(cells, columns.label))
+            part.labels_seen[label] += 1
             named = rename_label(label, section.label_names)
             fault = _fault(text, label, named, section)
             if fault is not None:
                 reason, detail = fault
-                result.rejected.append(
-                    Rejected(source=table.source.name, row=number, reason=reason, detail=detail, content=raw_row(row))
-                )
+                part.reject(Rejected(source=name, row=number, reason=reason, detail=detail, content=raw_row(cells)))
                 continue
-            key = text_sha256(normalised(text))[:16]
             record = Choice(
-                id=f"{key}-{occurrences[key]}",
-                text=text,
-                label=named,
-                group=group_of(row, number, table, columns.group),
-                source=table.source.name,
-                row=number,
-                user_id=cell_or_none(row, columns.id),
-            )
-            occurrences[key] += 1
-            result.examples.append(Example(record=record, key=key, content=row))
+                id="", text=text, label=named, group=group_of(cells, number, table, columns.group), source=name,
+                row=number, user_id=cell_or_none(cells, columns.id),
+            )  # fmt: skip
+            part.accept(record, text_sha256(normalised(text))[:16], cells)
             if repairs:
-                result.changed.append(Changed(source=table.source.name, row=number, repairs=repairs))
-    return result
+                part.change(name, number, repairs)
+    return part.extraction()
 
 
 def plain_label(cell: str | None) -> str:
@@ -173,25 +217,22 @@ def similar_labels(labels: Sequence[str]) -> list[str]:
     ]
 
 
-def count_reasons(rejected: Sequence[Rejected]) -> dict[str, int]:
+def in_order(reasons: Mapping[str, int]) -> dict[str, int]:
     """Rejected rows by reason, the most frequent first."""
-    counts = Counter(row.reason for row in rejected)
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    return dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
 
 
-def describe_reasons(rejected: Sequence[Rejected]) -> str:
+def described(reasons: Mapping[str, int]) -> str:
     """The same as a phrase: `12 empty text, 3 broken row`."""
-    return ", ".join(f"{count} {reason}" for reason, count in count_reasons(rejected).items())
+    return ", ".join(f"{count} {reason}" for reason, count in in_order(reasons).items())
 
 
-def broken_notice(rejected: Sequence[Rejected]) -> list[str]:
+def broken_notice(extracted: Iterable[Extraction]) -> list[str]:
     """One notice a file about rows that could not be read."""
-    by_source: dict[str, list[int]] = {}
-    for row in rejected:
-        if row.reason == "broken row":
-            by_source.setdefault(row.source, []).append(row.row)
     return [
-        f"{source}: {counted(len(rows), 'broken row')} rejected ({rows_at(rows)})" for source, rows in by_source.items()
+        f"{source}: {counted(len(rows), 'broken row')} rejected ({rows_at(rows)})"
+        for part in extracted
+        for source, rows in part.broken.items()
     ]
 
 

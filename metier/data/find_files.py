@@ -20,6 +20,7 @@ from metier.data.locate import (
 )
 from metier.data.sources import data_suffix, read_table
 from metier.data.text_reader import DOCUMENTS
+from metier.data.unpacking import SUFFIXES as PACKED
 from metier.errors import DataError
 from metier.recipe.sections import DataSection
 
@@ -173,7 +174,7 @@ def _in_order(files: Sequence[Path]) -> tuple[Path, Path, bool]:
 
 def _is_plain(file: Path) -> bool:
     """Whether a file is neither a table nor a document nor a packed one, by its name."""
-    known = data_suffix(file) or file.suffix.lower() in (*DOCUMENTS, ".gz", ".zip", ".docx", ".pdf", ".xml", "")
+    known = data_suffix(file) or file.suffix.lower() in (*DOCUMENTS, *PACKED, ".zip", ".docx", ".pdf", ".xml", "")
     return file.is_file() and not known and not file.name.startswith(".") and not is_legal_notice(file)
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO
 
-from metier.data.decoding import Decoded, decode_text
+from metier.data.batches import FileFacts, ReadRow, whole_content
+from metier.data.decoding import LONG_LINE, MOST_LINE, TextBlocks, line_blocks
+from metier.data.json_text import Element, JsonText, Unreadable, no_number
 from metier.data.records import Rejected
 from metier.data.table import Content, ReadOptions, cell_text, listed
 from metier.errors import DataError
 
 _SHAPES = "a list of objects, a dict of records, or one object a line (jsonl)"
+_MOST_WHOLE = 2**27
+"""Characters of the longest JSON that is no list: it is only understood as a whole."""
 
 
 def read_json(data: bytes, options: ReadOptions) -> Content:
-    """Read one JSON value that holds records.
+    """Read one JSON value that holds records and is in memory.
 
     Args:
         data: The file's bytes.
@@ -24,83 +28,140 @@ def read_json(data: bytes, options: ReadOptions) -> Content:
     Raises:
         DataError: It is no JSON, or holds no records.
     """
-    decoded = decode_text(data, name=options.name, encoding=options.encoding)
-    try:
-        value = json.loads(decoded.text, parse_constant=_no_number)
-    except json.JSONDecodeError as error:
-        found = f"is not valid JSON at line {error.lineno}, column {error.colno} ({error.msg})"
-        raise DataError(options.name, found, "", "Repair it, or save it again.") from error
-    except RecursionError as error:
-        raise DataError(options.name, "is nested too deeply", _SHAPES) from error
-    return _content(enumerate(_records(value, options.name), start=1), decoded, options)
+    return whole_content(json_rows, data, options)
 
 
 def read_jsonl(data: bytes, options: ReadOptions) -> Content:
-    """Read one JSON object a line; a line that is no object is a broken row.
+    """Read one JSON object a line, in memory; a line that is no object is a broken row.
 
     Args:
         data: The file's bytes.
         options: Encoding, where the recipe names it.
     """
-    decoded = decode_text(data, name=options.name, encoding=options.encoding)
-    # Not splitlines: U+2028 and its like may stand inside a JSON string.
-    lines = (line for line in decoded.text.split("\n") if line.strip())
-    return _content(((number, _line(line)) for number, line in enumerate(lines, start=1)), decoded, options)
+    return whole_content(jsonl_rows, data, options)
 
 
-class _Unreadable(str):
-    """A line that is no JSON, as it was."""
+def json_rows(
+    file: BinaryIO, options: ReadOptions, facts: FileFacts, *, pairs: bool = False
+) -> Iterator[ReadRow | Rejected]:
+    """The records of a JSON file; a list passes item by item, anything else is read as a whole.
+
+    Args:
+        file: The file, at its start.
+        options: Encoding, where the recipe names it.
+        facts: Filled while reading.
+        pairs: Whether one object of plain values is a table with the columns `key` and `value`: labels by id.
+
+    Raises:
+        DataError: It is no JSON, ends too early, holds no records, or is too large for its form.
+    """
+    blocks = TextBlocks(file, name=options.name, encoding=options.encoding)
+    text = JsonText(blocks, name=options.name)
+    if text.next_character() == "[":
+        elements: Iterable[Element] = text.elements()
+    else:
+        value = _whole(text, options.name)
+        elements = _numbered(_pairs(value) if pairs and _is_plain(value) else _records(value, options.name))
+    yield from _rows(elements, options, facts)
+    _finish(blocks, options, facts)
 
 
-def _line(line: str) -> Any:
-    try:
-        return json.loads(line, parse_constant=_no_number)
-    except (ValueError, RecursionError):
-        return _Unreadable(line)
+def jsonl_rows(file: BinaryIO, options: ReadOptions, facts: FileFacts) -> Iterator[ReadRow | Rejected]:
+    """One JSON object a line; a line that is no object is a broken row.
+
+    Args:
+        file: The file, at its start.
+        options: Encoding, where the recipe names it.
+        facts: Filled while reading.
+
+    Raises:
+        DataError: It holds no records.
+    """
+    blocks = TextBlocks(file, name=options.name, encoding=options.encoding)
+    yield from _rows(_lines(blocks), options, facts)
+    _finish(blocks, options, facts)
 
 
-def _content(items: Iterable[tuple[int, Any]], decoded: Decoded, options: ReadOptions) -> Content:
-    columns: dict[str, None] = {}
-    rows: list[dict[str, str | None]] = []
-    numbers: list[int] = []
-    broken: list[Rejected] = []
-    for number, item in items:
+def _lines(blocks: Iterable[str]) -> Iterator[Element]:
+    decode = json.JSONDecoder(parse_constant=no_number).decode
+    number = line = 0
+    for block in line_blocks(blocks):
+        # Not splitlines: U+2028 and its like may stand inside a JSON string.
+        for text in block.removesuffix("\n").split("\n"):
+            line += 1
+            if not text or text.isspace():
+                continue
+            number += 1
+            try:
+                value = decode(text)
+            except (ValueError, RecursionError):
+                too_long = f"more than {MOST_LINE:,} characters" if text == LONG_LINE else ""
+                value = Unreadable("" if too_long else text, too_long)
+            yield number, line, value
+
+
+def _rows(elements: Iterable[Element], options: ReadOptions, facts: FileFacts) -> Iterator[ReadRow | Rejected]:
+    columns = facts.columns
+    none = True
+    for number, line, item in elements:
+        none = False
         if isinstance(item, dict):
             row = {key.strip(): cell_text(value) for key, value in item.items() if key.strip()}
-            columns.update(dict.fromkeys(row))
-            rows.append(row)
-            numbers.append(number)
+            if not row.keys() <= columns.keys():
+                columns.update(dict.fromkeys(row))
+            yield ReadRow(number, row)
             continue
-        unreadable = isinstance(item, _Unreadable)
-        detail = f"row {number}: {'no valid JSON' if unreadable else 'no JSON object'}"
-        content = str(item) if unreadable else json.dumps(item, ensure_ascii=False)
-        broken.append(Rejected(source=options.name, row=number, reason="broken row", detail=detail, content=content))
-    if not rows and not broken:
+        place = f"row {number}" if line in (0, number) else f"row {number} (line {line})"
+        if isinstance(item, Unreadable):
+            said, content = item.why or "no valid JSON", item.content
+        else:
+            said, content = "no JSON object", json.dumps(item, ensure_ascii=False)
+        yield Rejected(source=options.name, row=number, reason="broken row", detail=f"{place}: {said}", content=content)
+    if none:
         raise DataError(options.name, "holds no records", _SHAPES, "Give a file with data.")
-    return Content(
-        columns=tuple(columns),
-        rows=[{name: row.get(name) for name in columns} for row in rows],
-        row_numbers=numbers,
-        broken=broken,
-        encoding=decoded.encoding,
-        notices=_encoding_notices(decoded, options.name),
-    )
+
+
+def _numbered(records: Iterable[Any]) -> Iterator[Element]:
+    return ((number, 0, value) for number, value in enumerate(records, start=1))
+
+
+def _whole(text: JsonText, name: str) -> Any:
+    whole = text.rest(_MOST_WHOLE)
+    if whole is None:
+        found = f"is one JSON value of more than {_MOST_WHOLE:,} characters that is no list"
+        raise DataError(name, found, _SHAPES, "Save it as jsonl: one object a line.")
+    try:
+        return json.loads(whole, parse_constant=no_number)
+    except json.JSONDecodeError as error:
+        found = f"is not valid JSON at line {error.lineno}, column {error.colno} ({error.msg})"
+        raise DataError(name, found, "", "Repair it, or save it again.") from error
+    except RecursionError as error:
+        raise DataError(name, "is nested too deeply", _SHAPES) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(name, "holds a number that is too long to be read", "", "Repair it.") from error
 
 
 def _records(value: Any, name: str) -> list[Any]:
-    if isinstance(value, list):
-        return value
     if isinstance(value, dict) and value:
         parts = list(value.values())
         if all(isinstance(part, dict) for part in parts):
             return [{"key": key, **part} for key, part in value.items()]
         lists = [part for part in parts if isinstance(part, list)]
-        if len(lists) == len(parts) and len({len(part) for part in parts}) == 1 and not isinstance(parts[0][0], dict):
+        even = len(lists) == len(parts) and len({len(part) for part in parts}) == 1
+        if even and not (parts[0] and isinstance(parts[0][0], dict)):
             return [dict(zip(value, cells, strict=True)) for cells in zip(*parts, strict=True)]
         records = [part for part in lists if part and all(isinstance(item, dict) for item in part)]
         if len(records) == 1:
             return list(records[0])
     raise DataError(name, f"holds {_shape(value)}", _SHAPES, "Save the records in one of these forms.")
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and not any(isinstance(one, dict | list) for one in value.values())
+
+
+def _pairs(value: dict[str, Any]) -> list[Any]:
+    return [{"key": key, "value": one} for key, one in value.items()]
 
 
 def _shape(value: Any) -> str:
@@ -109,12 +170,10 @@ def _shape(value: Any) -> str:
     return "a single value"
 
 
-def _no_number(_: str) -> None:
-    return None  # NaN and Infinity: a missing value
-
-
-def _encoding_notices(decoded: Decoded, name: str) -> tuple[str, ...]:
-    if decoded.odd_lines:
-        lines = listed(decoded.odd_lines)
-        return (f"{name}: UTF-8 except in lines {lines}, read as Windows-1252",)
-    return (f"{name}: not UTF-8; read as Windows-1252",) if decoded.encoding == "windows-1252" else ()
+def _finish(blocks: TextBlocks, options: ReadOptions, facts: FileFacts) -> None:
+    facts.encoding = blocks.encoding
+    if blocks.odd_lines:
+        lines = listed(blocks.odd_lines)
+        facts.notices.append(f"{options.name}: UTF-8 except in lines {lines}, read as Windows-1252")
+    elif blocks.encoding == "windows-1252":
+        facts.notices.append(f"{options.name}: not UTF-8; read as Windows-1252")

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from metier.data.card import DataCard, SplitCard
 from metier.data.columns import column_stats, guess_group
-from metier.data.divide import Division, divide_examples, label_counts
-from metier.data.examples import Changed, Example, broken_notice, count_reasons
+from metier.data.divide import Division, divide_examples
+from metier.data.examples import broken_notice, in_order
 from metier.data.gather import SPLITS, read_all
 from metier.data.input_rules import InputRules
 from metier.data.locate import locate_files
 from metier.data.prepared import PreparedData
-from metier.data.reading import Reading, read_records
-from metier.data.splits import Split, write_split
+from metier.data.reading import Reading, kind_of, read_records
+from metier.data.roster import Places, every
+from metier.data.splits import Split, SplitWriter
+from metier.data.spool import Spool, as_rejected, settled
 from metier.data.table import Table
-from metier.data.written import count_turns
+from metier.data.written import TURNS, count_turns
 from metier.events import Notice, Observer, tell
 from metier.events import Table as TableEvent
 from metier.recipe.sections import DataSection
-from metier.store.files import read_json, whole_folder, write_json, write_text
+from metier.store.files import read_json, whole_folder, write_json
 from metier.store.fingerprint import fingerprint
-from metier.store.values import from_plain, to_plain
+from metier.store.values import from_plain
 
 
 def prepare_data(
@@ -52,24 +55,27 @@ def prepare_data(
     """
     located = locate_files(section, task=task)
     tables = read_all(located, section, task=task)
-    every = [table for part in tables.values() for table in part]
-    reading = read_records(section, task, tables)
-    division = divide_examples(reading.extracted, section, seed=seed, answer=reading.answer)
-    notices = [
-        *located.notices,
-        *(notice for table in every for notice in table.notices),
-        *reading.notices,
-        *broken_notice(division.rejected),
-        *reading.later_notices,
-        *_group_notice(section, reading, tables),
-        *division.notices,
-    ]
-    changed = [change for part in reading.extracted.values() for change in part.changed]
-    with whole_folder(folder) as target:
-        cards = _write_splits(division, tables, target, reading.kind)
-        card = _card(every, reading, cards, division, changed, notices)
-        write_text(target / "rejected.jsonl", _lines(division.rejected))
-        write_text(target / "changed.jsonl", _lines(changed))
+    sources = [table for part in tables.values() for table in part]
+    with whole_folder(folder) as target, Spool(target, kind_of(task)) as spool:
+        reading = read_records(section, task, tables, spool)
+        spool.close()
+        division = divide_examples(reading.roster, reading.extracted, section, seed=seed, answer=reading.answer)
+        notices = [
+            *located.notices,
+            *(notice for table in sources for notice in table.notices),
+            *reading.notices,
+            *broken_notice(reading.extracted.values()),
+            *reading.later_notices,
+            *_group_notice(section, reading, tables),
+            *division.notices,
+        ]
+        cards, turns = _write_splits(division, tables, target, spool)
+        card = DataCard(
+            **reading.about, sources=tuple(table.source for table in sources),
+            labels=tuple(cards["train"].label_counts), splits=cards, rejected=in_order(division.reasons),
+            notices=tuple(notices), changed=dict(sorted(spool.repairs.items())),
+            fingerprint=fingerprint([cards[name].fingerprint for name in SPLITS]), counts=turns,
+        )  # fmt: skip
         write_json(target / "card.json", card, format="card")
         reading.rules.write(target / "input.json")
     prepared = _prepared(card, reading.rules, folder)
@@ -100,45 +106,42 @@ def _prepared(card: DataCard, rules: InputRules, folder: Path) -> PreparedData:
     )
 
 
-def _write_splits(division: Division, tables: Mapping[str, object], target: Path, kind: str) -> dict[str, SplitCard]:
+def _write_splits(
+    division: Division, tables: Mapping[str, object], target: Path, spool: Spool
+) -> tuple[dict[str, SplitCard], dict[str, int]]:
+    """Go through all records once more: each goes to its split, or to the rejected rows with its reason.
+
+    Returns:
+        The cards of the splits, and what conversations hold.
+    """
+    roster = division.roster
+    places: dict[str, Places] = {name: getattr(division, name) for name in SPLITS}
+    belongs = np.full(len(roster), -1, np.int8)
+    for number, name in enumerate(SPLITS):
+        belongs[places[name]] = number
+    flags, gone = every(np.arange(len(roster)), division.flags), {each.place: each for each in division.dropped}
+    writers = [SplitWriter(target / f"{name}.parquet", spool.kind) for name in SPLITS]
+    turns: Counter[str] = Counter()
+    for place, (record, content) in enumerate(spool.records()):
+        if belongs[place] >= 0:
+            writers[belongs[place]].write(settled(record, roster.id_of(place), flags[place]))
+            turns.update(count_turns([record]))
+        elif place in gone:
+            spool.reject(as_rejected(record, content, gone[place]))
     cards = {}
-    for name in SPLITS:
-        examples: list[Example] = getattr(division, name)
-        found = write_split([example.record for example in examples], target / f"{name}.parquet", kind=kind)
-        flags = Counter(flag for example in examples for flag in example.record.flags)
+    for name, writer in zip(SPLITS, writers, strict=True):
+        mine = places[name]
+        doubts = {doubt: int(holds[mine].sum()) for doubt, holds in sorted(division.flags.items())}
         cards[name] = SplitCard(
             name=name,
-            rows=len(examples),
-            groups=len({example.cluster for example in examples}),
-            label_counts=label_counts(examples),
-            fingerprint=found,
+            rows=len(mine),
+            groups=len(np.unique(roster.cluster(mine))),
+            label_counts=roster.label_counts(mine),
+            fingerprint=writer.close(),
             official=name in tables and name != "train",
-            flags=dict(sorted(flags.items())),
+            flags={doubt: count for doubt, count in doubts.items() if count},
         )
-    return cards
-
-
-def _card(
-    tables: Sequence[Table],
-    reading: Reading,
-    splits: Mapping[str, SplitCard],
-    division: Division,
-    changed: Sequence[Changed],
-    notices: Sequence[str],
-) -> DataCard:
-    repairs = Counter(repair for change in changed for repair in change.repairs)
-    records = [example.record for name in SPLITS for example in getattr(division, name)]
-    return DataCard(
-        **reading.about,
-        sources=tuple(table.source for table in tables),
-        labels=tuple(splits["train"].label_counts),
-        splits=splits,
-        rejected=count_reasons(division.rejected),
-        notices=tuple(notices),
-        changed=dict(sorted(repairs.items())),
-        fingerprint=fingerprint([splits[name].fingerprint for name in SPLITS]),
-        counts=count_turns(records),
-    )
+    return cards, {what: turns[what] for what in TURNS if turns[what]}
 
 
 def _group_notice(section: DataSection, reading: Reading, tables: Mapping[str, Sequence[Table]]) -> list[str]:
@@ -151,10 +154,6 @@ def _group_notice(section: DataSection, reading: Reading, tables: Mapping[str, S
         "between train and test, which flatters the result"
         for name in guess_group(column_stats(tables["train"][0]), taken)
     ]
-
-
-def _lines(rows: Iterable[object]) -> str:
-    return "".join(json.dumps(to_plain(row), ensure_ascii=False) + "\n" for row in rows)
 
 
 def _announce(card: DataCard, observers: Sequence[Observer]) -> None:

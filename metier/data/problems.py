@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from metier.data.duplicates import drop_contradictions, drop_duplicates, drop_shared
 from metier.data.examples import Extraction
 from metier.data.records import Rejected
+from metier.data.roster import Dropped, Roster
 from metier.data.table import counted, rows_at
 
 _SAID = {
@@ -36,27 +36,36 @@ class Problem:
     sentence: str
 
 
-def find_problems(extracted: Extraction, test: Extraction | None, *, several: bool) -> tuple[Problem, ...]:
+def find_problems(
+    roster: Roster, train: Extraction, unusable: Sequence[Rejected], test: Extraction | None, *, several: bool
+) -> tuple[Problem, ...]:
     """Everything about the rows of train that a person should look at.
 
     Args:
-        extracted: The examples of train, and what was rejected.
+        roster: All examples.
+        train: Those of train.
+        unusable: Rows of train that are no examples.
         test: Those of the test file, if there is one.
         several: Whether train is several files, which are then named.
     """
-    labelled = any(example.record.stratum for example in extracted.examples)
-    consistent, torn = drop_contradictions(extracted.examples) if labelled else (list(extracted.examples), [])
-    _, copies = drop_duplicates(consistent)
-    rejected = [*extracted.rejected, *torn, *copies]
+    labelled, places = roster.labelled, train.places
+    consistent, torn = drop_contradictions(roster, places) if labelled else (places, [])
+    dropped = [*torn, *drop_duplicates(roster, consistent)[1]]
     if test is not None:
-        rejected.extend(drop_shared(extracted.examples, test.examples, "test")[1])
-    counts = Counter(example.record.stratum for example in extracted.examples)
-    single = [
-        example.reject("single label", "the only row of its label")
-        for example in extracted.examples
-        if counts[example.record.stratum] == 1 and labelled
+        dropped.extend(drop_shared(roster, places, test.places, "test")[1])
+    counts = roster.label_counts(places)
+    dropped += [
+        Dropped(place=place, reason="single label", detail="the only row of its label")
+        for place in places.tolist()
+        if counts.get(roster.strata[roster.stratum[place]]) == 1
     ]
-    return by_reason([*rejected, *single], several=several, answer="label" if labelled else "answer")
+    rows = [*unusable, *(_row(roster, each) for each in dropped)]
+    return by_reason(rows, several=several, answer="label" if labelled else "answer")
+
+
+def _row(roster: Roster, dropped: Dropped) -> Rejected:
+    source, row = roster.position(dropped.place)
+    return Rejected(source=source, row=row, reason=dropped.reason, detail=dropped.detail)
 
 
 def by_reason(rejected: Sequence[Rejected], *, several: bool, answer: str = "label") -> tuple[Problem, ...]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from metier.data.columns import choose_columns
-from metier.data.examples import Extraction, check_label_settings, extract_examples
+from metier.data.examples import Extraction, Intake, Store, check_label_settings, extract_examples
 from metier.data.input_rules import InputRules
 from metier.data.layout import lay_out
+from metier.data.roster import Roster
 from metier.data.table import Table
 from metier.data.written import extract_written
 from metier.errors import DataError
@@ -23,13 +24,13 @@ Tables = Mapping[str, Sequence[Table]]
 class Reading:
     """The examples of each split, and how their files were read."""
 
+    roster: Roster
+    """All examples, those of train first."""
     extracted: Mapping[str, Extraction]
     rules: InputRules
     """Of train; saved beside the model."""
     answer: str
     """What the answers are called in messages: `label`, `answer`; empty where there are none."""
-    kind: str
-    """The kind of record: a name in `splits.KINDS`."""
     about: Mapping[str, Any]
     """Fields of the data card."""
     notices: tuple[str, ...]
@@ -38,21 +39,30 @@ class Reading:
     """About labels; they come after what was broken."""
 
 
-def read_records(section: DataSection, task: str, tables: Tables) -> Reading:
+def read_records(section: DataSection, task: str, tables: Tables, store: Store) -> Reading:
     """Make examples of the rows of all files.
 
     Args:
         section: The recipe's data section.
         task: The recipe's task.
         tables: The files of each split, train first.
+        store: Where the records go.
 
     Raises:
         DataError: The columns or the shape cannot be told, or are not there.
     """
-    return _labelled(section, tables) if task == "classification" else _written(section, task, tables)
+    intake = Intake(store)
+    if task == "classification":
+        return _labelled(section, tables, intake)
+    return _written(section, task, tables, intake)
 
 
-def _labelled(section: DataSection, tables: Tables) -> Reading:
+def kind_of(task: str) -> str:
+    """The kind of record that a task reads: a name in `splits.KINDS`."""
+    return "choice" if task == "classification" else KINDS[task][0]
+
+
+def _labelled(section: DataSection, tables: Tables, intake: Intake) -> Reading:
     if section.answers is not None and section.label is None:
         section = section.model_copy(update={"label": tables["train"][0].columns[-1]})
     if section.shape not in ("auto", "columns"):
@@ -65,14 +75,15 @@ def _labelled(section: DataSection, tables: Tables) -> Reading:
         lines=tables["train"][0].source.format == "lines",
     )  # fmt: skip
     extracted = {
-        role: extract_examples(part, columns=columns, rules=rules, section=section) for role, part in tables.items()
+        role: extract_examples(part, intake.part(), columns=columns, rules=rules, section=section)
+        for role, part in tables.items()
     }
     seen: Counter[str] = sum((part.labels_seen for part in extracted.values()), Counter())
     return Reading(
+        roster=intake.builder.roster(),
         extracted=extracted,
         rules=rules,
         answer="label",
-        kind="choice",
         about={
             "text_columns": columns.text,
             "template": columns.template,
@@ -85,11 +96,12 @@ def _labelled(section: DataSection, tables: Tables) -> Reading:
     )
 
 
-def _written(section: DataSection, task: str, tables: Tables) -> Reading:
+def _written(section: DataSection, task: str, tables: Tables, intake: Intake) -> Reading:
     layouts = lay_out(section, task, tables)
     extracted = {
         role: extract_written(
             [(table, layout.rules) for table, layout in zip(part, layouts[role], strict=True)],
+            intake.part(),
             section=section,
             task=task,
         )
@@ -97,12 +109,11 @@ def _written(section: DataSection, task: str, tables: Tables) -> Reading:
     }
     first = layouts["train"][0]
     fields = dict(first.rules.fields)
-    kind, answer = KINDS[task]
     return Reading(
+        roster=intake.builder.roster(),
         extracted=extracted,
         rules=first.rules,
-        answer=answer,
-        kind=kind,
+        answer=KINDS[task][1],
         about={
             "text_columns": first.rules.text_columns,
             "template": first.rules.template,

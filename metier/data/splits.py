@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from metier.data.records import Choice, Conversation, Message, Passage, Preference, Record
 from metier.errors import RunFolderError
-from metier.store.fingerprint import fingerprint
+from metier.store.fingerprint import FingerprintOfList, fingerprint
 
 R = TypeVar("R", bound=Record)
 KINDS: Mapping[str, type[Record]] = {
@@ -27,6 +27,8 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "preference": ("id", "text", "messages", "chosen", "rejected", "group", "source", "row", "user_id", "flags"),
 }
 _KIND = b"metier.kind"
+ROW_GROUP = 65_536
+"""Records of a row group: reading a piece needs no more memory than that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,26 +73,88 @@ class Split:
             raise RunFolderError(str(self.path), "is missing or damaged", "", "Run the recipe again.") from error
 
 
-def write_split(records: Sequence[Record], path: Path, *, kind: str = "choice") -> str:
-    """Write records as Parquet; the same records give the same bytes.
+class SplitWriter:
+    """Writes records as Parquet, some at a time; the same records give the same bytes."""
+
+    def __init__(self, path: Path, kind: str = "choice", *, extra: Sequence[str] = (), piece: int = ROW_GROUP) -> None:
+        """Begin.
+
+        Args:
+            path: The file; the caller's folder is put in place as a whole.
+            kind: A name in `KINDS`.
+            extra: Columns of text beside those of the records.
+            piece: Records of one row group.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        types = {"row": pa.int64(), "flags": pa.list_(pa.string())}
+        self._names, self._extra, self._piece = _COLUMNS[kind], tuple(extra), piece
+        fields = [(name, types.get(name, pa.string())) for name in (*self._names, *self._extra)]
+        self._schema = pa.schema(fields, metadata={_KIND: kind.encode()})
+        self._file: Any = pq.ParquetWriter(path, self._schema, compression="zstd")
+        self._rows: dict[str, list[Any]] = {name: [] for name in self._schema.names}
+        self._hash = FingerprintOfList()
+
+    def write(self, record: Record, *extra: str) -> None:
+        """Add a record, with a text for each extra column."""
+        for name in self._names:
+            self._rows[name].append(_plain(getattr(record, name)))
+        for name, text in zip(self._extra, extra, strict=True):
+            self._rows[name].append(text)
+        self._hash.add([record.id, *answers_of(record)])
+        if len(self._rows["id"]) >= self._piece:
+            self._flush()
+
+    def close(self) -> str:
+        """Finish the file; the split's fingerprint. Nothing happens the second time."""
+        if self._file is not None:
+            self._flush()
+            self._file.close()
+            self._file = None
+        return self._hash.hexdigest()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if self._rows["id"]:
+            self._file.write_table(pa.table(self._rows, schema=self._schema))
+            self._rows = {name: [] for name in self._schema.names}
+
+
+def write_split(records: Iterable[Record], path: Path, *, kind: str = "choice") -> str:
+    """Write records as Parquet.
 
     Args:
         records: In the order of the split, all of one kind.
-        path: The file; the caller's folder is put in place as a whole.
+        path: The file.
         kind: A name in `KINDS`.
 
     Returns:
         The split's fingerprint.
     """
-    import pyarrow as pa
+    writer = SplitWriter(path, kind)
+    for record in records:
+        writer.write(record)
+    return writer.close()
+
+
+def read_records(path: Path, piece: int) -> Iterator[tuple[Record, str]]:
+    """Records of a file that was written with one extra column, and that column, in order.
+
+    Args:
+        path: The file.
+        piece: Records in memory at once.
+    """
     import pyarrow.parquet as pq
 
-    types = {"row": pa.int64(), "flags": pa.list_(pa.string())}
-    names = _COLUMNS[kind]
-    schema = pa.schema([(name, types.get(name, pa.string())) for name in names], metadata={_KIND: kind.encode()})
-    columns = {name: [_plain(getattr(record, name)) for record in records] for name in names}
-    pq.write_table(pa.table(columns, schema=schema), path, compression="zstd")
-    return split_fingerprint(records)
+    with pq.ParquetFile(path) as file:
+        kind = _kind_of(file.schema_arrow)
+        extra = file.schema_arrow.names[-1]
+        for batch in file.iter_batches(batch_size=piece):
+            rows = batch.to_pylist()
+            texts = [row.pop(extra) for row in rows]
+            yield from zip(_records(rows, kind), texts, strict=True)
 
 
 def split_fingerprint(records: Iterable[Record]) -> str:

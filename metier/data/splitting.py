@@ -7,21 +7,22 @@ one exception is a label that would otherwise be without a row on one side; it i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from metier.data.examples import Example
-from metier.data.records import Rejected
+import numpy as np
+from numpy.typing import NDArray
+
+from metier.data.roster import Dropped, Places, Roster, pick
 
 _FEW = 3
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Draw:
     """A split drawn from examples, both sides in their old order."""
 
-    rest: list[Example]
-    drawn: list[Example]
+    rest: Places
+    drawn: Places
     given: tuple[str, ...] = ()
     """Labels that were without a drawn row and got one."""
     kept: tuple[str, ...] = ()
@@ -34,78 +35,103 @@ def unit_hash(seed: int, purpose: str, name: str) -> float:
     return int.from_bytes(digest[:7]) / 2**56
 
 
-def draw_split(examples: Sequence[Example], *, share: float, seed: int, name: str) -> Draw:
+def draw_split(roster: Roster, places: Places, *, share: float, seed: int, name: str) -> Draw:
     """Draw about `share` of the clusters.
 
     A label all of whose clusters were drawn gets one back; a label with three clusters or more and none
     drawn gives the one with the smallest hash, unless that would take another label's last one.
 
     Args:
-        examples: What to draw from.
+        roster: All examples.
+        places: What to draw from.
         share: Share of clusters, 0 to 1.
         seed: The recipe's seed.
         name: The split's name; each name draws on its own.
     """
-    labels: dict[str, set[str]] = {}
-    clusters: dict[str, set[str]] = {}
-    for example in examples:
-        labels.setdefault(example.cluster, set()).add(example.record.stratum)
-        clusters.setdefault(example.record.stratum, set()).add(example.cluster)
-    hashes = {cluster: unit_hash(seed, name, cluster) for cluster in labels}
-    drawn = {cluster for cluster, value in hashes.items() if value < share}
-    kept = []
-    for label in sorted(clusters):
-        if clusters[label] <= drawn:
-            drawn.discard(max(clusters[label], key=lambda cluster: (hashes[cluster], cluster)))
+    _, first, cluster = np.unique(roster.cluster(places), return_index=True, return_inverse=True)
+    names = [roster.cluster_name(place) for place in places[first].tolist()]
+    hashes = np.array([unit_hash(seed, name, each) for each in names])
+    strata = _Strata.of(roster, places, cluster.reshape(-1))
+    drawn = hashes < share
+
+    def in_order(clusters: NDArray[np.int64]) -> list[int]:
+        return sorted(clusters.tolist(), key=lambda number: (hashes[number], names[number]))
+
+    kept, given = [], []
+    for label, clusters in strata:
+        if drawn[clusters].all():
+            drawn[in_order(clusters)[-1]] = False
             kept.append(label)
-    given = []
-    for label in sorted(clusters):
-        rest = clusters[label] - drawn
-        if len(rest) < _FEW or clusters[label] & drawn:
+    for label, clusters in strata:
+        rest = clusters[~drawn[clusters]]
+        if len(rest) < _FEW or len(rest) < len(clusters):
             continue
-        for cluster in sorted(rest, key=lambda cluster: (hashes[cluster], cluster)):
-            if all(len(clusters[other] - drawn) > 1 for other in labels[cluster]):
-                drawn.add(cluster)
+        for number in in_order(rest):
+            if all((~drawn[strata.clusters_of(other)]).sum() > 1 for other in strata.labels_of(number)):
+                drawn[number] = True
                 given.append(label)
                 break
-    return Draw(
-        rest=[example for example in examples if example.cluster not in drawn],
-        drawn=[example for example in examples if example.cluster in drawn],
-        given=tuple(given),
-        kept=tuple(kept),
-    )
+    taken, rest_of = pick(places, drawn[cluster.reshape(-1)])
+    return Draw(rest=rest_of, drawn=taken, given=tuple(given), kept=tuple(kept))
 
 
-def keep_per_label(examples: Sequence[Example], limit: int, *, seed: int) -> tuple[list[Example], list[Rejected]]:
+@dataclass(frozen=True, eq=False)
+class _Strata:
+    """Which clusters hold examples of which label."""
+
+    labels: list[tuple[str, int]]
+    """Sorted by name, with their number."""
+    pairs: NDArray[np.int64]
+    """Each label and cluster once, sorted; shape (n, 2)."""
+    by_cluster: NDArray[np.int64]
+    """The same, sorted by cluster."""
+
+    @staticmethod
+    def of(roster: Roster, places: Places, cluster: NDArray[np.int64]) -> _Strata:
+        pairs = np.unique(np.stack([roster.stratum[places].astype(np.int64), cluster], axis=1), axis=0)
+        labels = sorted((roster.strata[number], number) for number in np.unique(pairs[:, 0]).tolist())
+        return _Strata(labels, pairs, pairs[np.lexsort((pairs[:, 0], pairs[:, 1]))])
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return ((label, self.clusters_of(number)) for label, number in self.labels)
+
+    def clusters_of(self, label: int) -> NDArray[np.int64]:
+        start, end = np.searchsorted(self.pairs[:, 0], [label, label + 1])
+        return self.pairs[start:end, 1]
+
+    def labels_of(self, cluster: int) -> list[int]:
+        start, end = np.searchsorted(self.by_cluster[:, 1], [cluster, cluster + 1])
+        found: list[int] = self.by_cluster[start:end, 0].tolist()
+        return found
+
+
+def keep_per_label(roster: Roster, places: Places, limit: int, *, seed: int) -> tuple[Places, list[Dropped]]:
     """Keep at most `limit` examples of each label, those with the smallest hashes."""
-    by_label: dict[str, list[Example]] = {}
-    for example in examples:
-        by_label.setdefault(example.record.stratum, []).append(example)
-    kept = {example.record.id for same in by_label.values() for example in _smallest(same, limit, seed)}
-    return _divide(examples, kept, "over examples_per_label", f"more than {limit} examples of its label")
+    strata, kept = roster.stratum[places], []
+    for label in np.unique(strata):
+        kept.append(_smallest(roster, places[strata == label], limit, seed))
+    return _divide(places, np.concatenate(kept), "over examples_per_label", f"more than {limit} examples of its label")
 
 
-def keep_most(
-    examples: Sequence[Example], limit: int, *, seed: int, field: str
-) -> tuple[list[Example], list[Rejected]]:
+def keep_most(roster: Roster, places: Places, limit: int, *, seed: int, field: str) -> tuple[Places, list[Dropped]]:
     """Keep at most `limit` examples, those with the smallest hashes.
 
     Args:
-        examples: A split.
+        roster: All examples.
+        places: A split.
         limit: How many.
         seed: The recipe's seed.
         field: The recipe's field that says so, for the reason.
     """
-    kept = {example.record.id for example in _smallest(examples, limit, seed)}
-    return _divide(examples, kept, f"over {field}", f"more than {limit} examples")
+    return _divide(places, _smallest(roster, places, limit, seed), f"over {field}", f"more than {limit} examples")
 
 
-def _smallest(examples: Iterable[Example], limit: int, seed: int) -> list[Example]:
-    return sorted(examples, key=lambda e: (unit_hash(seed, "keep", e.record.id), e.record.id))[:limit]
+def _smallest(roster: Roster, places: Places, limit: int, seed: int) -> Places:
+    ids = [roster.id_of(place) for place in places.tolist()]
+    ranked = sorted(range(len(ids)), key=lambda number: (unit_hash(seed, "keep", ids[number]), ids[number]))
+    return places[np.array(ranked[:limit], np.int64)]
 
 
-def _divide(
-    examples: Sequence[Example], kept: set[str], reason: str, detail: str
-) -> tuple[list[Example], list[Rejected]]:
-    stay = [example for example in examples if example.record.id in kept]
-    return stay, [example.reject(reason, detail) for example in examples if example.record.id not in kept]
+def _divide(places: Places, kept: Places, reason: str, detail: str) -> tuple[Places, list[Dropped]]:
+    stay, gone = pick(places, np.isin(places, kept))
+    return stay, [Dropped(place=place, reason=reason, detail=detail) for place in gone.tolist()]

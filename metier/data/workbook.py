@@ -1,74 +1,161 @@
-"""Excel workbooks (.xlsx), read without changing them."""
+"""Excel workbooks (.xlsx), read without changing them, row by row."""
 
 from __future__ import annotations
 
-import io
+import re
+import warnings
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, BinaryIO
 
-from metier.data.table import Content, ReadOptions, as_row, cell_text, name_columns
+from metier.data.batches import FileFacts, ReadRow, whole_content
+from metier.data.records import Rejected
+from metier.data.table import Content, ReadOptions, as_row, cell_text, column_list, name_columns
+from metier.data.unpacking import refuse_bomb
 from metier.errors import DataError
+
+MOST_EMPTY = 100_000
+"""Rows without a cell in a row, after which a sheet is taken to have ended: formatted far down, or damaged."""
+_CONTENTS = "xl/workbook.xml"
+_SHEET = re.compile(rb"<(?:\w+:)?sheet\s")
+
+_Numbered = tuple[int, list[str | None]]
+"""Number of a row in its sheet, and its cells, the empty ones at its end left out."""
+
+
+@dataclass(frozen=True)
+class _Start:
+    """How a sheet begins."""
+
+    sheet: Any
+    place: int
+    """Number of the row with the names of columns."""
+    header: tuple[str | None, ...]
+    filled: bool
+    """Whether there are rows below."""
 
 
 def read_workbook(data: bytes, options: ReadOptions) -> Content:
-    """Read one sheet of a workbook: the named one, or the first that has rows.
+    """Read a workbook that is in memory.
 
     Args:
         data: The file's bytes.
         options: The sheet, where the recipe names one.
 
     Raises:
-        DataError: It is damaged, has no such sheet, or no rows.
+        DataError: As `workbook_rows`.
+    """
+    return whole_content(workbook_rows, data, options)
+
+
+def workbook_rows(file: BinaryIO, options: ReadOptions, facts: FileFacts) -> Iterator[ReadRow | Rejected]:
+    """The rows of the sheet that the recipe names, of the only one with rows, or of all where they have one form.
+
+    Rows of a later sheet are numbered on from those of the sheets before it.
+
+    Args:
+        file: The file; reading jumps in it.
+        options: The sheet, where the recipe names one.
+        facts: Filled while reading.
+
+    Raises:
+        DataError: It is damaged, has no such sheet, no rows, or sheets with different columns.
     """
     with _readable(options.name):
         import openpyxl  # type: ignore[import-untyped]
 
-        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        filled = ((sheet.title, rows) for sheet in _chosen(book, options) if (rows := _rows(sheet)))
-        title, numbered = next(filled, ("", []))
-    if not numbered:
-        raise DataError(options.name, "has no sheet with rows", "", "Give a workbook with data.")
-    notices = []
-    if len(book.sheetnames) > 1 and options.sheet is None:
-        notices.append(f"{options.name}: read sheet `{title}` of {len(book.sheetnames)}; data.sheet names another")
-    names, said = name_columns(numbered[0][1], options.name)
-    return Content(
-        columns=tuple(name for name in names if name is not None),
-        rows=[as_row(names, cells) for _, cells in numbered[1:]],
-        row_numbers=[number - numbered[0][0] for number, _ in numbered[1:]],
-        notices=(*notices, *said),
-    )
+        with zipfile.ZipFile(file) as archive:
+            sizes = [(info.compress_size, info.file_size) for info in archive.infolist()]
+            refuse_bomb(options.name, sum(size for size, _ in sizes), sum(size for _, size in sizes))
+            contents = archive.read(_CONTENTS) if _CONTENTS in archive.namelist() else b""
+        with warnings.catch_warnings():  # about styles and forms, which are not read
+            warnings.filterwarnings("ignore", category=UserWarning, module="openpyxl")
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+        if len(book.sheetnames) < len(_SHEET.findall(contents)):
+            raise ValueError("a sheet is not there, which openpyxl passes over")
+        starts = _chosen(book, options)
+    names, _ = name_columns(starts[0].header, options.name)
+    facts.columns.update((name, None) for name in names if name is not None)
+    before, beyond, places = 0, 0, []
+    for start in starts:
+        number = before
+        for place, cells in _rows(start.sheet, options.name, facts):
+            if place <= start.place:
+                continue
+            number = before + place - start.place
+            beyond = max(beyond, len(cells) - len(names))
+            yield ReadRow(number, as_row(names, _fitted(cells, len(names))))
+        places.append(f"`{start.sheet.title}` (rows {before + 1:,} to {number:,})")
+        before = number
+    if len(starts) > 1:
+        facts.notices.append(f"{options.name}: read {len(starts)} sheets as one table: {', '.join(places)}")
+    elif len(book.sheetnames) > 1 and options.sheet is None:
+        title = starts[0].sheet.title
+        facts.notices.append(
+            f"{options.name}: read sheet `{title}` of {len(book.sheetnames)}; data.sheet names another"
+        )
+    # Cells beside the named columns are columns without a name, found only now.
+    facts.notices += name_columns([*starts[0].header, *[None] * beyond], options.name)[1]
 
 
-def _chosen(book: Any, options: ReadOptions) -> Iterator[Any]:
+def _chosen(book: Any, options: ReadOptions) -> list[_Start]:
     if options.sheet is not None and options.sheet not in book.sheetnames:
         names = ", ".join(f"`{name}`" for name in book.sheetnames)
         raise DataError("data.sheet", f"is `{options.sheet}`, which {options.name} does not have", f"one of {names}")
-    for sheet in book.worksheets:
-        if options.sheet in (None, sheet.title):
-            yield sheet
+    wanted = [sheet for sheet in book.worksheets if options.sheet in (None, sheet.title)]
+    starts = [start for sheet in wanted if (start := _start(sheet, options.name)) is not None]
+    if not starts:
+        raise DataError(options.name, "has no sheet with rows", "", "Give a workbook with data.")
+    filled = [start for start in starts if start.filled] or starts[:1]
+    if len({start.header for start in filled}) > 1:
+        sheets = "; ".join(f"`{start.sheet.title}`: {column_list(filter(None, start.header))}" for start in filled)
+        found = f"has {len(filled)} sheets with different columns ({sheets})"
+        raise DataError(options.name, found, "one sheet", "Which one holds the data? Name it as data.sheet.")
+    return filled
 
 
-def _rows(sheet: Any) -> list[tuple[int, list[str | None]]]:
-    """Rows with their number in the sheet, all of equal width; rows without any cell are left out."""
+def _start(sheet: Any, name: str) -> _Start | None:
+    rows = _rows(sheet, name, FileFacts())
+    place, header = next(rows, (0, []))
+    return _Start(sheet, place, tuple(header), next(rows, None) is not None) if header else None
+
+
+def _rows(sheet: Any, name: str, facts: FileFacts) -> Iterator[_Numbered]:
+    """Rows with their number in the sheet; those without any cell are left out."""
     sheet.reset_dimensions()  # some programs write a wrong size, which would cut the sheet
-    rows = [
-        (number, [cell_text(value) for value in cells])
-        for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1)
-        if any(value is not None for value in cells)
-    ]
-    width = max((len(cells) for _, cells in rows), default=0)
-    return [(number, cells + [None] * (width - len(cells))) for number, cells in rows]
+    last = 0
+    for number, values in enumerate(_values(sheet, name), start=1):
+        width = next((end for end in range(len(values), 0, -1) if values[end - 1] is not None), 0)
+        if width:
+            last = number
+            yield number, [cell_text(value) for value in values[:width]]
+        elif number - last >= MOST_EMPTY:
+            said = f"stopped in sheet `{sheet.title}` at row {number:,}, after {MOST_EMPTY:,} rows without a cell"
+            facts.notices.append(f"{name}: {said}")
+            return
+
+
+def _values(sheet: Any, name: str) -> Iterator[Sequence[object]]:
+    with _readable(name):
+        yield from sheet.iter_rows(values_only=True)
+
+
+def _fitted(cells: list[str | None], width: int) -> list[str | None]:
+    return cells[:width] + [None] * (width - len(cells))
 
 
 @contextmanager
 def _readable(name: str) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, KeyError, ValueError, SyntaxError, OSError, EOFError) as error:
-        # openpyxl lets the errors of zip and XML through as they are
+    except (
+        zipfile.BadZipFile, zlib.error, SyntaxError, LookupError, ValueError, ArithmeticError, TypeError,
+        AttributeError, RuntimeError, AssertionError, OSError, EOFError,
+    ) as error:  # fmt: skip
+        # openpyxl lets the errors of zip and XML through as they are, and trips over parts that are not there
         raise DataError(
             name, "is no readable workbook", ".xlsx", "Open it in a spreadsheet and save it again."
         ) from error

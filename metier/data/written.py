@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from metier.data.examples import Changed, Example, Extraction, cell_or_none, group_of
+from metier.data.examples import Extraction, Part, cell_or_none, group_of
 from metier.data.input_rules import InputRules, normalised
-from metier.data.records import Conversation, Passage, Preference, Record, Rejected, answer_text, spoken
+from metier.data.records import Conversation, Passage, Preference, Record, Rejected, spoken
 from metier.data.table import RawRow, Table, raw_row
 from metier.data.turns import RowFault, before_answer, in_order, up_to_answer
 from metier.recipe.sections import DataSection
@@ -21,44 +19,40 @@ Common = dict[str, Any]
 _CUT = "turns after the last answer removed"
 
 
-def extract_written(tables: Sequence[tuple[Table, InputRules]], *, section: DataSection, task: str) -> Extraction:
+def extract_written(
+    tables: Iterable[tuple[Table, InputRules]], part: Part, *, section: DataSection, task: str
+) -> Extraction:
     """Turn the rows of one split's files into examples.
 
     Args:
         tables: The split's files, in order, each with its rules.
+        part: Takes them in.
         section: Group and id columns.
         task: A name in `RECORDS`.
     """
-    result = Extraction()
-    occurrences: Counter[str] = Counter()
     for table, rules in tables:
-        result.rejected.extend(table.broken)
+        name = table.source.name
+        for broken in table.broken:
+            part.reject(broken)
         for row, number in zip(table.rows, table.row_numbers, strict=True):
             common: Common = {
                 "group": group_of(row, number, table, section.group),
-                "source": table.source.name,
+                "source": name,
                 "row": number,
                 "user_id": cell_or_none(row, section.id),
             }
             try:
                 record, repairs = RECORDS[task](row, rules, common)
             except RowFault as fault:
-                content = raw_row(row)
-                result.rejected.append(
-                    Rejected(
-                        source=table.source.name, row=number, reason=fault.reason, detail=fault.detail, content=content
-                    )
-                )
+                why = {"reason": fault.reason, "detail": fault.detail}
+                part.reject(Rejected(source=name, row=number, content=raw_row(row), **why))
                 continue
-            key = record_key(record)
-            record = replace(record, id=f"{key}-{occurrences[key]}")
-            occurrences[key] += 1
-            result.examples.append(Example(record=record, key=key, content=row))
+            part.accept(record, record_key(record), row)
             if number in table.repaired:
                 repairs = (table.repaired[number], *repairs)
             if repairs:
-                result.changed.append(Changed(source=table.source.name, row=number, repairs=repairs))
-    return result
+                part.change(name, number, repairs)
+    return part.extraction()
 
 
 def record_key(record: Record) -> str:
@@ -69,34 +63,24 @@ def record_key(record: Record) -> str:
     return text_sha256(same)[:16]
 
 
-def exchanges(record: Record) -> list[str]:
-    """Hashes of a conversation from its start to each turn of the assistant, that turn included; none of others.
-
-    Two conversations that share one were the same up to there.
-    """
-    if not isinstance(record, Conversation):
-        return []
-    so_far, found = hashlib.sha256(), []
-    for message in record.messages:
-        so_far.update(f"{message.role}\0{normalised(answer_text(message))}\0".encode("utf-8", "surrogatepass"))
-        if message.role == "assistant":
-            found.append(so_far.hexdigest()[:16])
-    return found
+TURNS = ("turns", "answers", "not learned", "with a system prompt", "with tools")
+"""What is counted of conversations."""
 
 
-def count_turns(records: Sequence[Record]) -> dict[str, int]:
+def count_turns(records: Iterable[Record]) -> Counter[str]:
     """Turns, answers and what else conversations hold; empty where there are none."""
-    talks = [record for record in records if isinstance(record, Conversation)]
-    turns = [message for talk in talks for message in talk.messages if message.role != "system"]
-    answers = [message for message in turns if message.role == "assistant"]
-    counts = {
-        "turns": len(turns),
-        "answers": len(answers),
-        "not learned": sum(not message.learned for message in answers),
-        "with a system prompt": sum(talk.messages[0].role == "system" for talk in talks),
-        "with tools": sum(talk.tools is not None for talk in talks),
-    }
-    return {what: count for what, count in counts.items() if count}
+    counts: Counter[str] = Counter()
+    for talk in records:
+        if not isinstance(talk, Conversation):
+            continue
+        turns = [message for message in talk.messages if message.role != "system"]
+        answers = [message for message in turns if message.role == "assistant"]
+        counts["turns"] += len(turns)
+        counts["answers"] += len(answers)
+        counts["not learned"] += sum(not message.learned for message in answers)
+        counts["with a system prompt"] += talk.messages[0].role == "system"
+        counts["with tools"] += talk.tools is not None
+    return counts
 
 
 def _conversation(row: RawRow, rules: InputRules, common: Common) -> tuple[Record, tuple[str, ...]]:

@@ -19,8 +19,31 @@ def fingerprint(value: object) -> str:
     Args:
         value: Anything that `to_plain` accepts. 1 and 1.0 are different values; a list and a tuple are not.
     """
-    canonical = json.dumps(to_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+    return hashlib.sha256(_canonical(value)).hexdigest()
+
+
+def _canonical(value: object) -> bytes:
+    plain = to_plain(value)
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")
+
+
+class FingerprintOfList:
+    """The fingerprint of a list whose items come one by one and are not kept."""
+
+    def __init__(self) -> None:
+        """An empty list."""
+        self._digest, self._count = hashlib.sha256(b"["), 0
+
+    def add(self, item: object) -> None:
+        """One more item."""
+        self._digest.update(b"," * (self._count > 0) + _canonical(item))
+        self._count += 1
+
+    def hexdigest(self) -> str:
+        """What `fingerprint` says of the list so far."""
+        whole = self._digest.copy()
+        whole.update(b"]")
+        return whole.hexdigest()
 
 
 def file_sha256(path: Path) -> str:

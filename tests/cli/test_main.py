@@ -18,7 +18,7 @@ from metier.errors import DiskFull, RecipeError, RunFolderError, TrainingError
 
 COMMANDS = [
     "demo", "init", "check", "plan", "run", "train", "compare", "predict", "chat", "export", "report", "verify",
-    "doctor", "cache",
+    "doctor", "data", "cache",
 ]  # fmt: skip
 
 
@@ -173,7 +173,7 @@ def test_the_module_is_the_command(repository: Path) -> None:
 
 
 def test_every_command_function_is_in_the_table() -> None:
-    assert list(cli_main.COMMANDS) == [name for name in COMMANDS if name != "cache"]
+    assert list(cli_main.COMMANDS) == [name for name in COMMANDS if name not in ("data", "cache")]
 
 
 def test_a_polite_stop_is_an_interrupt(repository: Path) -> None:

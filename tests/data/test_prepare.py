@@ -107,10 +107,10 @@ def test_duplicates_and_contradictions_leave_train_only(
     more = "again and again,order\nAgain and  again,order\ntorn,order\ntorn,refund\n"
     write("test.csv", "text,label\nsomething else,order\nother,refund\n")
     prepared = prepare(train=write("train.csv", rows(40) + more), test=tmp_path / "test.csv")
-    assert rejected(tmp_path) == [(43, "contradiction"), (44, "contradiction"), (42, "duplicate")]
+    assert rejected(tmp_path) == [(42, "duplicate"), (43, "contradiction"), (44, "contradiction")]
     details = [row["detail"] for row in lines(tmp_path / "prepared" / "rejected.jsonl")]
-    assert details[0] == "same text as row 44, with another label"
-    assert details[2] == "same text and label as row 41"
+    assert details[1] == "same text as row 44, with another label"
+    assert details[0] == "same text and label as row 41"
     assert prepared.card.rejected == {"contradiction": 2, "duplicate": 1}
     kept = prepare(
         train=tmp_path / "train.csv", test=tmp_path / "test.csv", duplicates="keep", contradictions="keep", folder="k"

@@ -108,6 +108,28 @@ def test_cells_become_text(write: Write) -> None:
     ]
 
 
+@pytest.mark.parametrize("form", ["file", "stream"])
+def test_arrow_files_of_both_forms(write: Write, form: str) -> None:
+    sink = io.BytesIO()
+    table = pa.Table.from_pylist([{"text": f"t{n}", "n": n, "tags": ["a", "b"]} for n in range(2500)])
+    with pa.ipc.new_file(sink, table.schema) if form == "file" else pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    found = read_table(write("d.arrow", sink.getvalue()))
+    assert (len(found.rows), found.row_numbers[-1], found.source.format) == (2500, 2500, "arrow")
+    assert found.rows[2001] == {"text": "t2001", "n": "2001", "tags": '["a", "b"]'}
+    with pytest.raises(DataError, match="is no readable Parquet or Arrow file"):
+        read_table(write("d.arrow", sink.getvalue()[:200]))
+
+
+def test_values_that_python_cannot_hold_cost_their_row(write: Write) -> None:
+    sink = io.BytesIO()
+    dates = pa.array([0, 300_000_000_000, 1], pa.timestamp("s"))
+    pq.write_table(pa.table({"text": ["a", "b", "c"], "when": dates}), sink)
+    table = read_table(write("d.parquet", sink.getvalue()))
+    assert [row["text"] for row in table.rows] == ["a", "c"]
+    assert [(row.row, row.detail) for row in table.broken] == [(2, "row 2: a value of column 2 cannot be read")]
+
+
 def test_half_of_a_surrogate_pair_becomes_a_replacement_character(write: Write) -> None:
     table = read_table(write("d.jsonl", '{"text": "a\\ud800b \\ud83d\\ude00"}\n'))
     assert table.rows[0]["text"] == "a\ufffdb 😀"
@@ -124,9 +146,12 @@ def test_a_workbook_with_index_column_blank_rows_and_empty_first_sheet(write: Wr
     )
 
 
-ZIP = io.BytesIO()
-with zipfile.ZipFile(ZIP, "w") as archive:
-    archive.writestr("train.csv", "a,b")
+def zipped(files: dict[str, str]) -> bytes:
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return sink.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -141,10 +166,12 @@ with zipfile.ZipFile(ZIP, "w") as archive:
         pytest.param("d.csv.gz", gzip.compress(b" "), "is empty, wanted a header", id="empty gzip"),
         pytest.param("d.xls", b"\xd0\xcf\x11\xe0rest", "is an old Excel workbook", id="xls"),
         pytest.param("d.csv", b"%PDF-1.7", "is a PDF", id="pdf"),
-        pytest.param("d.zip", ZIP.getvalue(), "is a zip archive that holds no workbook", id="zip"),
+        pytest.param("d.zip", zipped({"a.bin": "x"}), "is a zip archive that holds no data file", id="zip of no data"),
+        pytest.param("d.docx", zipped({"[Content_Types].xml": "", "a.xml": "<x/>"}), "is a document of", id="docx"),
+        pytest.param("d.zip", zipped({"t.csv": "a,b"}), "d.zip/t.csv: has a header but no rows", id="zip"),
         pytest.param("d.xlsx", b"PK\x03\x04 damaged", "is damaged, wanted a workbook", id="damaged workbook"),
         pytest.param("d.xlsx", "text,label\na,b\n", "is no xlsx file, though its name says so", id="not xlsx"),
-        pytest.param("d.parquet", b"PAR1 cut off", "is no readable Parquet file", id="damaged parquet"),
+        pytest.param("d.parquet", b"PAR1 cut off", "is no readable Parquet or Arrow file", id="damaged parquet"),
         pytest.param("d.json", '[{"text": "a"},', "is not valid JSON at line 1, column 16", id="cut json"),
         pytest.param("d.json", '{"a": 1}', "holds one object that is no table of records", id="one object"),
         pytest.param("d.json", "[]", "holds no records", id="empty list"),

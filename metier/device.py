@@ -163,10 +163,29 @@ def total_memory_bytes() -> int:
 
 
 def available_memory_bytes() -> int:
-    """Memory in bytes that can be taken without swapping."""
+    """Memory in bytes that can be taken without swapping, within the limit of the container where there is one."""
     import psutil
 
-    return int(psutil.virtual_memory().available)
+    free = int(psutil.virtual_memory().available)
+    room = _container_room(Path("/sys/fs/cgroup"))
+    return free if room is None else max(0, min(free, room))
+
+
+def _container_room(group: Path) -> int | None:
+    """What is left below the memory limit of a control group (version 2); None where there is no limit.
+
+    File pages that nobody used lately are given back before the limit counts.
+    """
+    try:
+        limit = (group / "memory.max").read_text(encoding="ascii").strip()
+        if limit == "max":
+            return None
+        used = int((group / "memory.current").read_text(encoding="ascii"))
+        lines = (group / "memory.stat").read_text(encoding="ascii").splitlines()
+        idle = next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
+        return int(limit) - used + idle
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def free_memory_bytes(device: torch.device) -> int:

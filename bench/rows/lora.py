@@ -32,7 +32,7 @@ from bench.spread import interleave
 TRL = ("huggingface", "bench.peers.trl_worker")
 MINE_FIRST = {"precision": "bfloat16", "tokens_per_microbatch": 2048, "malloc": "large"}
 MINE: Mapping[str, Sequence[Any]] = {
-    "tokens_per_microbatch": [1024, 4096],
+    "tokens_per_microbatch": [512, 1024, 4096],
     "precision": ["float32"],
     "malloc": ["default"],
 }

@@ -1,4 +1,4 @@
-"""SetFit with its own defaults but for the number of steps: an encoder tuned on pairs, then a logistic regression. One job, one answer."""
+"""SetFit with its defaults, but fewer steps: an encoder tuned on pairs, then a logistic regression."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -101,6 +102,32 @@ def release_freed_memory() -> None:
     library = _c_library()
     if library is not None:
         library.malloc_trim(0)
+
+
+TIDY_SECONDS = 10.0
+"""Giving scattered memory back and taking it again costs about a twentieth of a second."""
+
+
+@dataclass
+class _Tidied:
+    """When memory was last given back, by the monotonic clock."""
+
+    at: float = field(default_factory=time.monotonic)
+
+
+_TIDIED = _Tidied()
+
+
+def tidy_memory() -> None:
+    """Between two passes: give freed memory back that has become scattered, every few seconds.
+
+    Freed memory is kept for the next tensors (`choose_hardware`). Passes of ever other sizes leave gaps that the next
+    ones do not fit into, and a process would grow to twice what it needs.
+    """
+    now = time.monotonic()
+    if now - _TIDIED.at >= TIDY_SECONDS:
+        _TIDIED.at = now
+        release_freed_memory()
 
 
 def _c_library() -> Any | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from metier import device
 from metier.device import _container_room
 
 
@@ -27,3 +28,13 @@ def test_without_a_readable_limit_there_is_none(tmp_path: Path, limit: str, used
 
 def test_no_group_no_limit(tmp_path: Path) -> None:
     assert _container_room(tmp_path / "missing") is None
+
+
+def test_memory_is_given_back_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, given = [100.0], list[float]()
+    monkeypatch.setattr(device.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(device, "_TIDIED", device._Tidied(100.0))
+    monkeypatch.setattr(device, "release_freed_memory", lambda: given.append(now[0]))
+    for now[0] in (100.0, 105.0, 110.0, 111.0, 119.9, 125.0):
+        device.tidy_memory()
+    assert given == [110.0, 125.0]

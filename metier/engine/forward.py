@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from metier.device import tidy_memory
 from metier.engine.attention import TreeUnsupportedError, attend_to_trees
 from metier.engine.attention_choice import choose_attention
 from metier.engine.attention_layout import TreeLayout
@@ -209,6 +210,7 @@ class TreeRunner:
     def _run(
         self, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None, options: dict[str, Any]
     ) -> Tensor:
+        tidy_memory()
         device = self.network.device
         length = len(prefix.ids) if prefix is not None else 0
         inputs = {

@@ -105,7 +105,7 @@ def release_freed_memory() -> None:
 
 
 TIDY_SECONDS = 10.0
-"""Giving scattered memory back and taking it again costs about a twentieth of a second."""
+"""What is given back has to be taken again by the next pass, so not after every one."""
 
 
 @dataclass
@@ -122,7 +122,7 @@ def tidy_memory() -> None:
     """Between two passes: give freed memory back that has become scattered, every few seconds.
 
     Freed memory is kept for the next tensors (`choose_hardware`). Passes of ever other sizes leave gaps that the next
-    ones do not fit into, and a process would grow to twice what it needs.
+    ones do not fit into, and the process grows.
     """
     now = time.monotonic()
     if now - _TIDIED.at >= TIDY_SECONDS:

@@ -1,4 +1,4 @@
-"""Free memory is what the container may still take, not what the machine has."""
+"""Memory: what is free is what the container may still take, and what is scattered is given back."""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 QUANTIZED_BYTES: Mapping[Quantization, float] = {"nf4": 0.56, "int8": 1.02}
-"""Bytes of a quantised weight, its scales included; embeddings, which are not quantised, are left out of account."""
+"""Bytes of a quantised weight with its scales (nf4: 4.13 bits, arXiv 2305.14314, section 3), a little rounded up for
+the embeddings, which are not quantised."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def load_network(
     if attention == "eager":
         text = f"{config.model_type} has no fast attention (sdpa) in transformers; the slower one is used."
         tell(observers, Notice(topic="model", message=text))
-    _check_room(folder, loading)
+    _check_room(folder, kind, loading)
     options = loading.options()
     try:
         with quiet_transformers():
@@ -98,7 +99,7 @@ def load_network(
     return network
 
 
-def _check_room(folder: Path, loading: Loading) -> None:
+def _check_room(folder: Path, kind: Kind, loading: Loading) -> None:
     """Refuse weights that the memory cannot hold before it is taken from everything else on the machine.
 
     Raises:
@@ -114,8 +115,11 @@ def _check_room(folder: Path, loading: Loading) -> None:
     if needed > free:
         found = f"take {needed / 1e9:.1f} GB in {loading.quantization or str(loading.dtype).removeprefix('torch.')}"
         wanted = f"at most the {free / 1e9:.1f} GB that are free on this machine ({device.type})"
-        fix = "Close other programs, choose a smaller model, or set model.quantization: nf4."
-        raise OutOfMemory(f"the weights of {folder}", found, wanted, fix)
+        fewer_bits = kind == "decoder" and loading.quantization != "nf4"
+        others = (
+            ", choose a smaller model, or set model.quantization: nf4" if fewer_bits else " or choose a smaller model"
+        )
+        raise OutOfMemory(f"the weights of {folder}", found, wanted, f"Close other programs{others}.")
 
 
 def _load_cast(

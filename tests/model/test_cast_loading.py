@@ -68,3 +68,11 @@ def test_weights_that_do_not_fit_are_refused(tiny_model: Callable[..., Path], mo
         "(cpu). Close other programs, choose a smaller model, or set model.quantization: nf4."
     )
     load_base_model(ModelSection(name=str(folder)), hardware("bfloat16"))
+
+
+def test_an_encoder_that_does_not_fit_is_not_told_to_be_quantised(
+    tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "free_memory_bytes", lambda device: 0)
+    with pytest.raises(OutOfMemory, match=r"\(cpu\)\. Close other programs or choose a smaller model\.$"):
+        load_base_model(ModelSection(name=str(tiny_model("bert"))), hardware("float32"))

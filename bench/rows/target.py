@@ -59,7 +59,7 @@ def classification(context: Context) -> dict[str, Any]:
     budget, encoder = context.budget, context.encoder
     labels = INTENTS[: budget.few(12, 3)]
     train = balanced(banking(context.data, "train"), labels, budget.few(20, 6))
-    test = balanced(banking(context.data, "test"), labels, budget.few(15, 1))
+    test = balanced(banking(context.data, "test"), labels, budget.few(30, 1))
     prompt = prompt_for(labels, listed=False)
     return {
         "examples": [each.plain() for each in label_examples(train, prompt, encoder)],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -103,6 +104,32 @@ def release_freed_memory() -> None:
         library.malloc_trim(0)
 
 
+TIDY_SECONDS = 10.0
+"""What is given back has to be taken again by the next pass, so not after every one."""
+
+
+@dataclass
+class _Tidied:
+    """When memory was last given back, by the monotonic clock."""
+
+    at: float = field(default_factory=time.monotonic)
+
+
+_TIDIED = _Tidied()
+
+
+def tidy_memory() -> None:
+    """Between two passes: give freed memory back that has become scattered, every few seconds.
+
+    Freed memory is kept for the next tensors (`choose_hardware`). Passes of ever other sizes leave gaps that the next
+    ones do not fit into, and the process grows.
+    """
+    now = time.monotonic()
+    if now - _TIDIED.at >= TIDY_SECONDS:
+        _TIDIED.at = now
+        release_freed_memory()
+
+
 def _c_library() -> Any | None:
     """The C library of this process where it is glibc; None elsewhere."""
     if platform.system() != "Linux":
@@ -163,10 +190,29 @@ def total_memory_bytes() -> int:
 
 
 def available_memory_bytes() -> int:
-    """Memory in bytes that can be taken without swapping."""
+    """Memory in bytes that can be taken without swapping, within the limit of the container where there is one."""
     import psutil
 
-    return int(psutil.virtual_memory().available)
+    free = int(psutil.virtual_memory().available)
+    room = _container_room(Path("/sys/fs/cgroup"))
+    return free if room is None else max(0, min(free, room))
+
+
+def _container_room(group: Path) -> int | None:
+    """What is left below the memory limit of a control group (version 2); None where there is no limit.
+
+    File pages that nobody used lately are given back before the limit counts.
+    """
+    try:
+        limit = (group / "memory.max").read_text(encoding="ascii").strip()
+        if limit == "max":
+            return None
+        used = int((group / "memory.current").read_text(encoding="ascii"))
+        lines = (group / "memory.stat").read_text(encoding="ascii").splitlines()
+        idle = next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
+        return int(limit) - used + idle
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def free_memory_bytes(device: torch.device) -> int:

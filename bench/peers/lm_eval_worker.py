@@ -1,6 +1,7 @@
 """lm-eval's own scoring of continuations (`HFLM`), over the same token ids as metier.
 
 The setting has `precision` and `batch`: a number, or `auto`, which lm-eval finds out once, before anything is timed.
+Asked for `every` n-th label, it scores those only.
 """
 
 from __future__ import annotations
@@ -33,17 +34,17 @@ def main() -> None:
         size = judge._detect_batch_size([(("", ""), *longest)], 0)
 
     def measure(command: Reply) -> Reply:
-        some = prompts[command["start"] : command["stop"]]
+        some, chosen = prompts[command["start"] : command["stop"]], labels[:: command.get("every", 1)]
         requests = [
             ((f"{number}", f"{place}"), prompt, label)
             for number, prompt in enumerate(some)
-            for place, label in enumerate(labels)
+            for place, label in enumerate(chosen)
         ]
         clock = Clock()
         with torch.no_grad():
             found = judge._loglikelihood_tokens(requests, disable_tqdm=True, override_bs=size)
         sums = [value for value, _ in found]
-        rows = [sums[start : start + len(labels)] for start in range(0, len(sums), len(labels))]
+        rows = [sums[start : start + len(chosen)] for start in range(0, len(sums), len(chosen))]
         return {**clock.read(), "scores": rows, "batch": size, "peak": peak_bytes()}
 
     serve(channel, {"measure": measure})

@@ -32,7 +32,7 @@ from bench.spread import interleave
 TRL = ("huggingface", "bench.peers.trl_worker")
 MINE_FIRST = {"precision": "bfloat16", "tokens_per_microbatch": 2048, "malloc": "large"}
 MINE: Mapping[str, Sequence[Any]] = {
-    "tokens_per_microbatch": [1024, 4096],
+    "tokens_per_microbatch": [512, 1024, 4096],
     "precision": ["float32"],
     "malloc": ["default"],
 }
@@ -43,7 +43,7 @@ PEER_FIRST = {
 PEER: Mapping[str, Sequence[Any]] = {
     "precision": ["bfloat16", "bfloat16 autocast, float32 adapters", "float32"],
     "loss_type": ["chunked_nll"],
-    "batch": [8, 4, 2],
+    "batch": [8, 4, 2, 1],
     "grouping": ["padding-free", "packing"],
     "malloc": ["default"],
 }
@@ -52,7 +52,7 @@ WITHOUT_COMPILE = (
     "compiles again and again."
 )
 PEER_LONG: Mapping[str, Sequence[Any]] = {
-    "batch": [16, 8, 4, 2],
+    "batch": [16, 8, 4, 2, 1],
     "loss_type": ["nll", "chunked_nll"],
     "precision": ["bfloat16", "bfloat16, float32 adapters", "float32"],
 }

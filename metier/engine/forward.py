@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from metier.device import tidy_memory
 from metier.engine.attention import TreeUnsupportedError, attend_to_trees
 from metier.engine.attention_choice import choose_attention
 from metier.engine.attention_layout import TreeLayout
@@ -101,16 +102,22 @@ class TreeRunner:
 
         A node that predicts many targets is normalised over the vocabulary once.
         """
-        wanted = torch.from_numpy(tree.target_ids).to(self.network.device)
         with torch.no_grad():
-            if not self.checked:
-                self._check(sequences)
-            if self.output is None:
-                logits = self.logits(tree, sequences, prefix)
-                return torch.log_softmax(logits, dim=1).gather(1, wanted[:, None])[:, 0]
-            states, rows = self._node_states(tree, sequences, prefix)
-            with self.cast():
-                return target_log_probabilities(self.output, states, rows, wanted)
+            return self.learning_log_probabilities(tree, sequences, prefix)
+
+    def learning_log_probabilities(
+        self, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None = None
+    ) -> Tensor:
+        """As `log_probabilities`, with gradients."""
+        wanted = torch.from_numpy(tree.target_ids).to(self.network.device)
+        if not self.checked:
+            self._check(sequences)
+        if self.output is None:
+            logits = self.logits(tree, sequences, prefix)
+            return torch.log_softmax(logits, dim=1).gather(1, wanted[:, None])[:, 0]
+        states, rows = self._node_states(tree, sequences, prefix)
+        with self.cast():
+            return target_log_probabilities(self.output, states, rows, wanted)
 
     def loss(self, tree: TokenTree, sequences: Sequence[TokenSequence], weights: Ints | Floats32) -> Tensor:
         """Cross-entropy of all targets, each times its weight, summed: a float32 scalar with gradients.
@@ -203,6 +210,7 @@ class TreeRunner:
     def _run(
         self, tree: TokenTree, sequences: Sequence[TokenSequence], prefix: Prefix | None, options: dict[str, Any]
     ) -> Tensor:
+        tidy_memory()
         device = self.network.device
         length = len(prefix.ids) if prefix is not None else 0
         inputs = {

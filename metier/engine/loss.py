@@ -8,7 +8,7 @@ arXiv 2410.10989, written for nodes that predict several targets).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -79,7 +79,7 @@ class OutputLayer:
 
 
 def target_log_probabilities(output: OutputLayer, states: Tensor, rows: Tensor, wanted: Tensor) -> Tensor:
-    """Log-probability of each target, without gradients.
+    """Log-probability of each target; its gradient makes the logits of each chunk again.
 
     Args:
         output: The output layer.
@@ -88,14 +88,10 @@ def target_log_probabilities(output: OutputLayer, states: Tensor, rows: Tensor, 
         wanted: The token of each target, shape (M,).
 
     Returns:
-        Float32, shape (M,).
+        Float32, shape (M,). Gradients reach `states` and, where they learn, the layer's weight and bias.
     """
-    found = torch.empty(len(rows), dtype=torch.float32, device=states.device)
-    with torch.no_grad():
-        for start, end, places in _chunks(len(states), rows):
-            logits = output.logits(states[start:end])
-            here = rows[places] - start
-            found[places] = logits[here, wanted[places]] - logits.logsumexp(1)[here]
+    layer = output.layer
+    found: Tensor = _TargetLogProbabilities.apply(states, layer.weight, layer.bias, output, (rows, wanted))  # type: ignore[no-untyped-call]
     return found
 
 
@@ -117,6 +113,37 @@ def target_loss(output: OutputLayer, states: Tensor, rows: Tensor, wanted: Tenso
     return loss
 
 
+class _TargetLogProbabilities(torch.autograd.Function):
+    """What is kept are the states: logits are made again, chunk by chunk, when the gradient is known."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        output: OutputLayer,
+        targets: tuple[Tensor, Tensor],
+    ) -> Tensor:
+        """Shape (M,)."""
+        rows, wanted = targets
+        found = torch.empty(len(rows), dtype=torch.float32, device=states.device)
+        for start, end, places in _chunks(len(states), rows):
+            logits = output.logits(states[start:end])
+            here = rows[places] - start
+            found[places] = logits[here, wanted[places]] - logits.logsumexp(1)[here]
+        ctx.save_for_backward(states, rows, wanted)
+        ctx.output = output
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradient of a cross-entropy whose targets weigh what the gradient says, with the other sign."""
+        states, rows, wanted = ctx.saved_tensors
+        _, *made = _summed_loss(states, ctx.output, (rows, wanted, -grads[0].float()), ctx.needs_input_grad)
+        return (*made, None, None)
+
+
 class _TargetLoss(torch.autograd.Function):
     """The gradient is made in the forward pass, chunk by chunk, while the logits are there."""
 
@@ -130,34 +157,8 @@ class _TargetLoss(torch.autograd.Function):
         targets: tuple[Tensor, Tensor, Tensor],
     ) -> Tensor:
         """The summed loss."""
-        rows, wanted, scale = targets
-        needs = ctx.needs_input_grad
-        total = torch.zeros((), dtype=torch.float32, device=states.device)
-        of_states = torch.zeros_like(states) if needs[0] else None
-        of_weight = torch.zeros_like(weight, dtype=torch.float32) if needs[1] else None
-        of_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and needs[2] else None
-        weights = torch.zeros(len(states), dtype=torch.float32, device=states.device).index_add_(0, rows, scale)
-        for start, end, places in _chunks(len(states), rows):
-            part = states[start:end]
-            logits = output.logits(part)
-            here, which = rows[places] - start, wanted[places]
-            picked = logits[here, which]
-            capped = logits.clone() if output.cap is not None else None
-            largest = logits.amax(1, keepdim=True)
-            powers = logits.sub_(largest).exp_()
-            sums = powers.sum(1, keepdim=True)
-            normaliser = (largest + sums.log()).squeeze(1)
-            total += (scale[places] * (normaliser[here] - picked)).sum()
-            grad = powers.mul_(weights[start:end, None] / sums)
-            grad.index_put_((here, which), -scale[places], accumulate=True)
-            grad = output.pull(grad, capped).to(weight.dtype)
-            if of_states is not None:
-                of_states[start:end] = product(grad, weight.t())
-            if of_weight is not None:
-                of_weight += product(grad.t(), part.to(weight.dtype).t())
-            if of_bias is not None:
-                of_bias += grad.sum(0)
-        ctx.save_for_backward(of_states, of_weight, of_bias)
+        total, *made = _summed_loss(states, output, targets, ctx.needs_input_grad)
+        ctx.save_for_backward(*made)
         return total
 
     @staticmethod
@@ -165,6 +166,40 @@ class _TargetLoss(torch.autograd.Function):
         """What was made in the forward pass, times the gradient of the sum."""
         made = [None if each is None else each * grads[0].to(each.dtype) for each in ctx.saved_tensors]
         return (*made, None, None)
+
+
+def _summed_loss(
+    states: Tensor, output: OutputLayer, targets: tuple[Tensor, Tensor, Tensor], needs: Sequence[bool]
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """The summed loss, and its gradients by states, weight and bias as far as `needs` asks for them."""
+    rows, wanted, scale = targets
+    weight, bias = output.layer.weight, output.layer.bias
+    total = torch.zeros((), dtype=torch.float32, device=states.device)
+    of_states = torch.zeros_like(states) if needs[0] else None
+    of_weight = torch.zeros_like(weight, dtype=torch.float32) if needs[1] else None
+    of_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and needs[2] else None
+    weights = torch.zeros(len(states), dtype=torch.float32, device=states.device).index_add_(0, rows, scale)
+    for start, end, places in _chunks(len(states), rows):
+        part = states[start:end]
+        logits = output.logits(part)
+        here, which = rows[places] - start, wanted[places]
+        picked = logits[here, which]
+        capped = logits.clone() if output.cap is not None else None
+        largest = logits.amax(1, keepdim=True)
+        powers = logits.sub_(largest).exp_()
+        sums = powers.sum(1, keepdim=True)
+        normaliser = (largest + sums.log()).squeeze(1)
+        total += (scale[places] * (normaliser[here] - picked)).sum()
+        grad = powers.mul_(weights[start:end, None] / sums)
+        grad.index_put_((here, which), -scale[places], accumulate=True)
+        grad = output.pull(grad, capped).to(weight.dtype)
+        if of_states is not None:
+            of_states[start:end] = product(grad, weight.t())
+        if of_weight is not None:
+            of_weight += product(grad.t(), part.to(weight.dtype).t())
+        if of_bias is not None:
+            of_bias += grad.sum(0)
+    return total, of_states, of_weight, of_bias
 
 
 def _chunks(nodes: int, rows: Tensor) -> Iterator[tuple[int, int, Tensor]]:

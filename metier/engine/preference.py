@@ -40,9 +40,7 @@ def preference_log_probabilities(runner: TreeRunner, pairs: Sequence[PreferenceP
     """
     sequences = [sequence for pair in pairs for sequence in (pair.chosen, pair.rejected)]
     tree = TokenTree.build(sequences)
-    logits = runner.logits(tree, sequences)
-    wanted = torch.from_numpy(tree.target_ids).to(logits.device)
-    each = -torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
-    owners = torch.from_numpy(tree.target_sequences).to(logits.device)
-    sums = torch.zeros(len(sequences), dtype=torch.float32, device=logits.device).index_add(0, owners, each)
+    each = runner.learning_log_probabilities(tree, sequences)
+    owners = torch.from_numpy(tree.target_sequences).to(each.device)
+    sums = torch.zeros(len(sequences), dtype=torch.float32, device=each.device).index_add(0, owners, each)
     return sums[0::2], sums[1::2]

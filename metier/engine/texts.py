@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from metier.device import tidy_memory
 from metier.engine.attention import TreeUnsupportedError, attend_to_trees
 from metier.engine.attention_layout import TreeLayout
 from metier.engine.network import stored_trunk, without_dropout
@@ -99,6 +100,7 @@ def pooled(
     Returns:
         Shape (B, hidden).
     """
+    tidy_memory()
     if len(batch.texts) == 1:  # a text alone has neither padding nor neighbours
         return _pool(_padded_states(network, batch, kind, stored), kind)
     fits = _FITS.setdefault(network, {})

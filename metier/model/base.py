@@ -10,14 +10,14 @@ import dataclasses
 import difflib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from metier.device import Hardware
-from metier.errors import MissingPackage, ModelError, OutOfMemory
-from metier.events import Notice, Observer, tell
+from metier.errors import MissingPackage, ModelError
+from metier.events import Observer
 from metier.model.folder import (
     Kind,
     Pooling,
@@ -29,10 +29,11 @@ from metier.model.folder import (
     read_pooling,
 )
 from metier.model.hub import fetch_from_hub
+from metier.model.loading import Loading, load_network
 from metier.model.origin import read_origin
 from metier.model.packaged import PACKAGED, ensure_converted_gguf, ensure_packaged
 from metier.model.quiet import quiet_transformers
-from metier.model.weights import damaged, fingerprint_weights, read_cast, weight_files
+from metier.model.weights import fingerprint_weights
 from metier.recipe.sections import ModelSection, Quantization
 
 if TYPE_CHECKING:
@@ -120,8 +121,8 @@ class BaseModel:
         wanted = dtype or (torch.bfloat16 if self.dtype == "bfloat16" else torch.float32)
         quantization = self.quantization if dtype is None else None
         config, _ = _load_config(self.folder)
-        loading = _Loading(wanted, str(self.network.device), quantization)
-        network = _load_network(self.folder, config, self.kind, loading, ())
+        loading = Loading(wanted, str(self.network.device), quantization)
+        network = load_network(self.folder, config, self.kind, loading, ())
         return dataclasses.replace(
             self, network=network, dtype=str(wanted).removeprefix("torch."), quantization=quantization
         )
@@ -137,25 +138,6 @@ class _Place:
     notes: tuple[str, ...]
     weights_sha256: str
     revision: str | None = None
-
-
-@dataclass(frozen=True)
-class _Loading:
-    """How weights are held in memory."""
-
-    dtype: torch.dtype
-    device: str
-    quantization: Quantization | None = None
-
-    def options(self) -> dict[str, Any]:
-        """Arguments of transformers' `from_pretrained`."""
-        if self.quantization is None:
-            return {"dtype": self.dtype}
-        from metier.model.quantized import quantization_config
-
-        config = quantization_config(self.quantization, self.dtype, self.device)
-        # What is quantised is so while it is loaded, on its device: it never lies there whole.
-        return {"dtype": self.dtype, "quantization_config": config, "device_map": {"": self.device}}
 
 
 def load_base_model(section: ModelSection, hardware: Hardware, observers: Sequence[Observer] = ()) -> BaseModel:
@@ -178,8 +160,8 @@ def load_base_model(section: ModelSection, hardware: Hardware, observers: Sequen
     if section.quantization is not None and kind == "encoder":
         found, fix = f"{section.quantization}, but {section.name} is an encoder", "Remove model.quantization."
         raise ModelError("model.quantization", found, "a language model: encoders are small and run in float32", fix)
-    loading = _Loading(hardware.torch_dtype, hardware.device, section.quantization)
-    network = _load_network(place.folder, config, kind, loading, observers)
+    loading = Loading(hardware.torch_dtype, hardware.device, section.quantization)
+    network = load_network(place.folder, config, kind, loading, observers)
     text_config = config.get_text_config()
     vocabulary = int(config.get_text_config().vocab_size)
     if len(tokenizer) > vocabulary:
@@ -310,77 +292,3 @@ def _check_tokenizer_file(path: Path) -> None:
     model = content.get("model") if isinstance(content, dict) else None
     if not isinstance(model, dict) or not model.get("vocab"):
         raise ValueError(f"{path.name} has no vocabulary")
-
-
-def _load_network(
-    folder: Path, config: PretrainedConfig, kind: Kind, loading: _Loading, observers: Sequence[Observer]
-) -> PreTrainedModel:
-    import torch
-    from safetensors import SafetensorError
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_MAPPING, AutoModel, AutoModelForCausalLM
-
-    auto, mapping = (AutoModelForCausalLM, MODEL_FOR_CAUSAL_LM_MAPPING) if kind == "decoder" else (
-        AutoModel, MODEL_MAPPING
-    )  # fmt: skip
-    network_class = mapping[type(config)]
-    attention = "sdpa" if getattr(network_class, "_supports_sdpa", False) else "eager"
-    if attention == "eager":
-        text = f"{config.model_type} has no fast attention (sdpa) in transformers; the slower one is used."
-        tell(observers, Notice(topic="model", message=text))
-    options = loading.options()
-    try:
-        with quiet_transformers():
-            common = {"config": config, "attn_implementation": attention, "output_loading_info": True}
-            loaded: Any = _load_cast(folder, network_class, loading, common)
-            if loaded is None:
-                loaded = auto.from_pretrained(
-                    folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, **common, **options
-                )
-            network: PreTrainedModel = loaded[0] if loading.quantization else loaded[0].to(loading.device)
-    except SafetensorError as error:
-        raise damaged(weight_files(folder)[0]) from error
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        found = f"do not fit into the memory of {loading.device}"
-        raise OutOfMemory(f"the weights of {folder}", found, "", "Choose a smaller model.") from error
-    except (ValueError, KeyError, OSError, RuntimeError) as error:
-        raise ModelError(str(folder), f"cannot be loaded ({first_line(error)})") from error
-    _check_loaded(folder, network, loaded[1]["missing_keys"], kind)
-    network.train(False)
-    network.requires_grad_(False)
-    if loading.quantization is not None:
-        from metier.model.quantized import keep_as_loaded
-
-        keep_as_loaded(network)
-    return network
-
-
-def _load_cast(
-    folder: Path, network_class: Any, loading: _Loading, common: Mapping[str, Any]
-) -> tuple[PreTrainedModel, Mapping[str, Any]] | None:
-    """Network and loading report of weights that are cast one by one; None where that is no use, or names differ."""
-    if loading.quantization is not None or loading.device != "cpu" or not isinstance(network_class, type):
-        return None
-    state = read_cast(folder, loading.dtype)
-    if state is None:
-        return None
-    from transformers import GenerationConfig
-
-    plain: Any = network_class
-    network, report = plain.from_pretrained(None, state_dict=state, dtype=loading.dtype, **common)
-    if report["missing_keys"] or report["unexpected_keys"]:  # transformers renames what it reads from files
-        return None
-    network.name_or_path = network.config._name_or_path = str(folder)
-    if network.can_generate() and (folder / "generation_config.json").is_file():
-        network.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
-    return network, report
-
-
-def _check_loaded(folder: Path, network: PreTrainedModel, missing: set[str], kind: Kind) -> None:
-    """Refuse weights that transformers would have filled with random numbers."""
-    lacking = sorted(name for name in missing if not (kind == "encoder" and name.startswith("pooler.")))
-    if lacking:
-        found = f"lacks {len(lacking)} weights of a {type(network).__name__} (first: {lacking[0]})"
-        raise ModelError(str(folder), found, "all of them", "Use the folder of a whole pre-trained model.")
-    if missing:
-        # A pooler that was never trained: its random output must not be there to be used.
-        network.pooler = None  # type: ignore[assignment]

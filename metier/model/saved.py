@@ -185,6 +185,20 @@ def load_model(
     )
 
 
+def shared_depth(folder: Path) -> int:
+    """Lower blocks that a saved language model which answers with labels has in common with its base; 0: none.
+
+    Weights that learned are kept in float32 and have a hash of their own: such a model shares nothing.
+
+    Args:
+        folder: What `save_model` wrote.
+    """
+    about, layers = read_json(folder / ABOUT, format="saved_model"), read_json(folder / SUMMARY, format="model")
+    depth = int(about["trunk_layers"])
+    learned = about["adaptation"]["method"] in ("full", "freeze")
+    return 0 if about["head"] or learned or depth >= int(layers["layers"]) else depth
+
+
 def _plain(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return dict(values) if values is not None else None
 

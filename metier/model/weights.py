@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import mmap
 import struct
 from dataclasses import dataclass
@@ -153,6 +154,16 @@ def bytes_while_loading(folder: Path, dtype: torch.dtype) -> int:
     if places is None:
         return count_weight_bytes(folder)
     return max(at.end - at.start for at in places.values())
+
+
+def weight_bytes(folder: Path, itemsize: float) -> int:
+    """Bytes of all weights of a folder in memory, where each floating number takes `itemsize` bytes."""
+    total = 0.0
+    for path in weight_files(folder):
+        for at in _tensor_places(path).values():
+            numbers = math.prod(at.shape)
+            total += numbers * itemsize if at.dtype in TYPES else at.end - at.start
+    return round(total)
 
 
 def _cast_places(folder: Path, dtype: torch.dtype) -> dict[str, _Place] | None:

@@ -170,19 +170,18 @@ def microbatch(section: TrainingSection, own: float, longest: float) -> float:
     return float(max(longest, min(section.tokens_per_microbatch, batch * own)))
 
 
-def loading_moment(before: Sequence[MemoryEstimate], candidates: Sequence[Learner]) -> MemoryEstimate:
-    """While the chosen model is loaded for the test, with what that takes besides its weights.
-
-    What earlier moments took is still there: freed memory is kept for the next tensors, and weights that are read
-    from a file do not fit into the gaps.
+def chosen_moments(candidates: Sequence[Learner], program: int, test: MemoryEstimate) -> tuple[MemoryEstimate, ...]:
+    """While the chosen model is loaded, and while it answers the test set: the base models are gone by then.
 
     Args:
-        before: The moments until then.
         candidates: What may be chosen.
+        program: Memory of the process before any model was loaded.
+        test: What answering takes; its weights are set here.
     """
-    fullest = max(before, key=lambda moment: moment.total)
-    chosen = max(each.shape.weight_bytes + each.trainable * 4 + each.file_bytes for each in candidates)
-    return replace(fullest, moment="loading", weights=fullest.weights + chosen)
+    chosen = max(each.shape.weight_bytes + each.trainable * 4 for each in candidates)
+    beside = max(each.file_bytes for each in candidates)
+    loading = MemoryEstimate(moment="loading", program=program, weights=chosen + beside)
+    return loading, replace(test, weights=chosen)
 
 
 def disk_bytes(candidates: Sequence[Learner]) -> int:

@@ -11,10 +11,10 @@ from metier.planning.cost import (
     Seconds,
     Work,
     assumptions,
+    chosen_moments,
     disk_bytes,
     fixed_stage,
     learning_bytes,
-    loading_moment,
     loading_stages,
     microbatch,
     pass_stage,
@@ -183,13 +183,12 @@ def _moments(
         logits=max((_asking_bytes(subject) for subject in baselines.values()), default=0),
     )  # fmt: skip
     attempts = [_attempt_moments(subject, weights, program) for subject in candidates]
-    promoted = max(subject.shape.weight_bytes + subject.trainable * 4 for subject in candidates)
     test = MemoryEstimate(
-        moment="test", program=program, weights=weights + promoted, logits=max(map(_asking_bytes, every)),
+        moment="test", program=program, weights=0, logits=max(map(_asking_bytes, candidates)),
         trunk=max(_boundary_bytes(subject) for subject in candidates),
     )  # fmt: skip
     dearest = max(attempts, key=lambda moments: max(moment.total for moment in moments))
-    return (before, *dearest, loading_moment([before, *dearest], candidates), test)
+    return (before, *dearest, *chosen_moments(candidates, program, test))
 
 
 def _attempt_moments(subject: Subject, loaded: int, program: int) -> list[MemoryEstimate]:

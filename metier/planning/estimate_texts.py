@@ -20,10 +20,10 @@ from metier.planning.cost import (
     Seconds,
     Work,
     assumptions,
+    chosen_moments,
     disk_bytes,
     fixed_stage,
     learning_bytes,
-    loading_moment,
     loading_stages,
     microbatch,
     pass_stage,
@@ -233,13 +233,12 @@ def _moments(candidates: Sequence[Author], seconds: Seconds) -> tuple[MemoryEsti
         baselines=baselines,
     )  # fmt: skip
     trained = [_training_moment(author, weights, program) for author in candidates]
-    promoted = max(author.shape.weight_bytes + author.trainable * 4 for author in candidates)
     test = MemoryEstimate(
-        moment="test", program=program, weights=weights + promoted, logits=answering, keys_values=written,
+        moment="test", program=program, weights=0, logits=answering, keys_values=written,
         trunk=max(_boundary_bytes(author) for author in candidates), baselines=baselines,
     )  # fmt: skip
     learned = max(trained, key=lambda moment: moment.total)
-    return (before, learned, loading_moment([before, learned], candidates), test)
+    return (before, learned, *chosen_moments(candidates, program, test))
 
 
 def _training_moment(author: Author, loaded: int, program: int) -> MemoryEstimate:

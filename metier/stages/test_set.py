@@ -17,7 +17,7 @@ from metier.evaluation.results import Comparison, Evaluation
 from metier.evaluation.seal import record_opening
 from metier.evaluation.systems import System
 from metier.evaluation.tuned import HowAsked, tuned_system
-from metier.model.saved import Saved, load_model
+from metier.model.saved import Saved, load_model, shared_depth
 from metier.stages.attempt import Attempt
 from metier.stages.baselines import baseline_systems, language_model_candidate
 from metier.stages.choose import Chosen
@@ -58,16 +58,19 @@ def open_test_set(shop: Workshop, chosen: Attempt, run_id: str) -> Comparison:
     folder = shop.folder.evaluation_of("test").path
     done = {e.system: e for e in read_evaluations(folder)} if shop.folder.results("test").exists() else {}
     done = {name: done[name] for name in team.agree(list(done))}
-    saved = _load_promoted(shop)
-    trunk = _shared_trunk(shop, chosen, saved)
-    tuned = _tuned(shop, saved, trunk)
-    evaluations: list[Evaluation] = []
-    for system in [*baseline_systems(shop, trunk), tuned]:
+    trunk = _shared_trunk(shop, chosen)
+
+    def answered(system: System) -> Evaluation:
         if system.name not in done:
             done[system.name] = _answer(shop, system, records, "test")
             if team.is_first:
                 write_evaluation(done[system.name], folder)
-        evaluations.append(done[system.name])
+        return done[system.name]
+
+    evaluations = [answered(system) for system in baseline_systems(shop, trunk)]
+    shop.release_models()  # never two models in memory: the promoted one is read from disk
+    tuned = _tuned(shop, _load_promoted(shop), trunk)
+    evaluations.append(answered(tuned))
     comparison = compare(
         evaluations[-1], evaluations[:-1], section=shop.recipe.evaluation, gates=shop.recipe.gates, openings=openings,
         seed=shop.recipe.seed,
@@ -91,19 +94,13 @@ def _tuned(shop: Workshop, saved: Saved, trunk: TrunkCache | None) -> System:
     )  # fmt: skip
 
 
-def _shared_trunk(shop: Workshop, chosen: Attempt, saved: Saved) -> TrunkCache | None:
-    """Boundary states that zero_shot and the tuned model both read, where both are the same language model.
-
-    Weights that learned are kept in float32 and have a hash of their own: such a model shares nothing.
-    """
-    labels = saved.model.head is None and shop.recipe.task == "classification"
-    wants = labels and 0 < saved.trunk_layers < saved.model.base.layers
-    if not wants or not {"zero_shot", "few_shot"} & set(shop.recipe.evaluation.systems):
+def _shared_trunk(shop: Workshop, chosen: Attempt) -> TrunkCache | None:
+    """Boundary states that zero_shot and the tuned model both read, where both are the same language model."""
+    depth = shared_depth(shop.folder.model) if shop.recipe.task == "classification" else 0
+    if not depth or not {"zero_shot", "few_shot"} & set(shop.recipe.evaluation.systems):
         return None
-    learned_weights = saved.model.section.method in ("full", "freeze")
-    if language_model_candidate(shop).model != chosen.recipe.model or learned_weights:
-        return None
-    return shop.trunk(saved.model.base, saved.trunk_layers, causal=True)
+    asked = language_model_candidate(shop).model
+    return shop.trunk(shop.base(asked), depth, causal=True) if asked == chosen.recipe.model else None
 
 
 def _answer(shop: Workshop, system: System, records: Sequence[Record], set_name: str) -> Evaluation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +13,7 @@ import torch
 from metier.data.instruction import with_instruction
 from metier.data.prepared import PreparedData
 from metier.data.records import Record
-from metier.device import Hardware, choose_hardware
+from metier.device import Hardware, choose_hardware, release_freed_memory
 from metier.engine.features import FeatureStore
 from metier.engine.generate import Decoding
 from metier.engine.trunk import TrunkCache, TrunkIdentity
@@ -125,6 +126,12 @@ class Workshop:
         base = self.base(section)
         del self._bases[section]
         return base if base.kind == "encoder" else base.fresh(torch.float32)
+
+    def release_models(self) -> None:
+        """Let the base models go, and their memory: one that is asked for again is read again."""
+        self._bases.clear()
+        gc.collect()
+        release_freed_memory()
 
     def encoder(self, base: BaseModel, recipe: Recipe) -> Encoder:
         """How text becomes tokens for one model and candidate."""

@@ -129,20 +129,23 @@ def test_page_shows_what_was_measured_and_says_what_was_not(tmp_path: Path) -> N
 
 
 def test_time_to_target_counts_start_cache_and_steps() -> None:
-    """The peer is at its best less half a point after 4 steps; the top layers of metier after 8."""
+    """The peer is at its best less half a point after 4 steps; of metier's ways the fastest one counts."""
     curves = [
         {"way": "all", "learning_rate": 1e-3, "built": 0.0, "seconds": 9.0,
          "curve": [{"step": 4, "accuracy": 0.9}, {"step": 8, "accuracy": 0.903}]},
-        {"way": "top", "learning_rate": 2e-3, "built": 3.0, "seconds": 5.0,
+        {"way": "top 20", "learning_rate": 1e-3, "built": 2.0, "seconds": 7.0,
+         "curve": [{"step": 4, "accuracy": 0.85}, {"step": 8, "accuracy": 0.897}]},
+        {"way": "top 10", "learning_rate": 2e-3, "built": 3.0, "seconds": 5.0,
          "curve": [{"step": 4, "accuracy": 0.8}, {"step": 8, "accuracy": 0.899}]},
     ]  # fmt: skip
     speeds = {
         "all": {"metier": {"ready": 5.0, "step": [10.0]}, "peer": {"ready": 10.0, "step": [20.0]}},
-        "top": {"metier": {"ready": 5.0, "step": [1.0]}, "peer": {"ready": 10.0, "step": [15.0]}},
+        "top 20": {"metier": {"ready": 5.0, "step": [0.5]}, "peer": {"ready": 10.0, "step": [18.0]}},
+        "top 10": {"metier": {"ready": 5.0, "step": [1.0]}, "peer": {"ready": 10.0, "step": [15.0]}},
     }
     found = judged(curves, speeds, "accuracy", 8)
     assert found["times"]["all layers"] == {"metier": [5.0 + 8.0], "peer": [10.0 + 4 * 20.0]}
-    assert found["times"]["top layers"] == {"metier": [5.0 + 8.0], "peer": [10.0 + 8 * 15.0]}
+    assert found["times"]["top layers"] == {"metier": [5.0 + 8 * 0.5], "peer": [10.0 + 8 * 15.0]}
     assert found["reached"]["all"]["target"] == pytest.approx(0.898)
 
 

@@ -50,11 +50,18 @@ def test_loss_and_gradients(bias: bool, factor: float, cap: float | None) -> Non
         torch.testing.assert_close(got, gradient, rtol=1e-4, atol=1e-5)
 
 
-def test_log_probabilities() -> None:
-    output, states, rows, wanted, _ = setting(True, 0.5, None)
+@pytest.mark.parametrize("bias", [False, True], ids=["no bias", "bias"])
+@pytest.mark.parametrize(("factor", "cap"), [(1.0, None), (0.5, None), (0.7, 5.0)])
+def test_log_probabilities_and_gradients(bias: bool, factor: float, cap: float | None) -> None:
+    output, states, rows, wanted, scale = setting(bias, factor, cap)
+    leaves = [states.requires_grad_(), *output.layer.parameters()]
     mine = target_log_probabilities(output, states, rows, wanted)
     reference = torch.log_softmax(plain(output, states), 1)[rows, wanted]
-    torch.testing.assert_close(mine, reference.detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(mine, reference, rtol=1e-5, atol=1e-5)
+    # A loss whose gradient depends on the values, as that of preferences does.
+    right = torch.autograd.grad((reference * scale).sigmoid().sum(), leaves)
+    for got, gradient in zip(torch.autograd.grad((mine * scale).sigmoid().sum(), leaves), right, strict=True):
+        torch.testing.assert_close(got, gradient, rtol=1e-4, atol=1e-5)
 
 
 def test_no_tensor_of_all_logits_is_kept() -> None:
@@ -68,6 +75,7 @@ def test_no_tensor_of_all_logits_is_kept() -> None:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         target_loss(output, states.requires_grad_(), rows, wanted, scale).backward()
+        target_log_probabilities(output, states, rows, wanted).sum().backward()
     assert max(kept) < NODES * WORDS
 
 

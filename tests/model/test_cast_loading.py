@@ -11,8 +11,10 @@ import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from metier.device import Hardware
+from metier.errors import OutOfMemory
+from metier.model import loading
 from metier.model.base import load_base_model
-from metier.model.weights import read_cast
+from metier.model.weights import read_cast, weight_bytes
 from metier.recipe.sections import ModelSection
 
 FAMILIES = ("llama", "qwen2", "gpt2", "qwen3")
@@ -42,3 +44,35 @@ def test_the_same_weights_and_settings(family: str, tiny_model: Callable[..., Pa
 
 def test_nothing_is_cast_where_types_agree(tiny_model: Callable[..., Path]) -> None:
     assert read_cast(tiny_model("llama"), torch.float32) is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_size_of_weights_is_known_before_they_are_loaded(dtype: str, tiny_model: Callable[..., Path]) -> None:
+    folder = tiny_model("llama")
+    network = load_base_model(ModelSection(name=str(folder)), hardware(dtype)).network
+    lying = {p.untyped_storage().data_ptr(): p.numel() * p.element_size() for p in network.parameters()}
+    assert weight_bytes(folder, 4 if dtype == "float32" else 2) == sum(lying.values())
+
+
+def test_weights_that_do_not_fit_are_refused(tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tiny_model("llama")
+    needed = weight_bytes(folder, 4)
+    monkeypatch.setattr(loading, "free_memory_bytes", lambda device: needed)
+    load_base_model(ModelSection(name=str(folder)), hardware("float32"))
+    monkeypatch.setattr(loading, "free_memory_bytes", lambda device: needed - 1)
+    with pytest.raises(OutOfMemory) as caught:
+        load_base_model(ModelSection(name=str(folder)), hardware("float32"))
+    assert caught.value.exit_code == 5
+    assert str(caught.value) == (
+        f"the weights of {folder}: take 0.0 GB in float32, wanted at most the 0.0 GB that are free on this machine "
+        "(cpu). Close other programs, choose a smaller model, or set model.quantization: nf4."
+    )
+    load_base_model(ModelSection(name=str(folder)), hardware("bfloat16"))
+
+
+def test_an_encoder_that_does_not_fit_is_not_told_to_be_quantised(
+    tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "free_memory_bytes", lambda device: 0)
+    with pytest.raises(OutOfMemory, match=r"\(cpu\)\. Close other programs or choose a smaller model\.$"):
+        load_base_model(ModelSection(name=str(tiny_model("bert"))), hardware("float32"))

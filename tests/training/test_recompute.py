@@ -140,6 +140,16 @@ def test_measured_activations_are_what_the_blocks_keep(
     assert recompute._at_most(model, objective, range(10), 1000) > measured
 
 
+def test_what_an_earlier_pass_was_given_is_not_taken_for_an_input() -> None:
+    """A pass without gradients keeps nothing, so its memory may hold something else when the next one is counted."""
+    kept, reused = recompute._Kept(set()), torch.ones(1000)
+    with torch.no_grad():
+        kept.around(torch.exp, reused)
+    learning = reused.requires_grad_()  # stands for a new tensor in the same place
+    kept.around(lambda: learning.square().sum())
+    assert kept.bytes == learning.untyped_storage().nbytes()
+
+
 def test_measuring_twice_gives_the_same(tiny_base: Callable[..., Any], sequences: list[TokenSequence]) -> None:
     """The first tree is also run plainly, in memory that is free again when the tree is measured."""
     model = adapted(tiny_base, "llama", ADAPTATIONS["lora"])

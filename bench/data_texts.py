@@ -18,10 +18,10 @@ from metier.data.cleaning.language import screen_language
 from metier.data.cleaning.lengths import screen_lengths
 from metier.data.cleaning.odd_texts import screen_odd_texts
 from metier.data.cleaning.quality import screen_quality
-from metier.data.cleaning.repairs import TEXT_REPAIRS, repair_text
+from metier.data.cleaning.repairs import repair_text
 from metier.data.cleaning.rows import Finding, Row, Rows
 from metier.data.cleaning.secrets import screen_secrets
-from metier.data.input_rules import REPAIRS
+from metier.data.input_rules import REPAIRS, SECRETS
 
 COMMON = (
     "the of and to a in that is was he for it with as his on be at by I this had not are but from or have an they "
@@ -74,7 +74,7 @@ class MadeRows:
 
 def repair(rows: Rows) -> Finding:
     """All repairs, those of the input rules among them, in the order in which they run."""
-    table = {**TEXT_REPAIRS, **REPAIRS}
+    table = {name: function for name, function in REPAIRS.items() if name != SECRETS}
     changed = sum(bool(repair_text(row.text, table, table)[1]) for row in rows)
     return Finding(step="repairs", version=1, looked_at=len(rows), counts={"changed": changed})
 

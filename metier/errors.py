@@ -7,6 +7,7 @@
     |   +-- ModelError                 a base model, an adapter, a tokenizer
     |   +-- RunFolderError             a run folder: another run's, incomplete, damaged
     |   +-- ArgumentError              a command-line argument or a Python argument
+    |   +-- RefusedConnection          another machine was to be reached under `privacy: strict`
     +-- TrainingError              1   training cannot go on (loss is not finite)
     +-- InterruptedRun             4   stopped from outside; `--resume` continues
     |   +-- ProcessLost                another process of the same run ended without a word
@@ -89,6 +90,13 @@ class RunFolderError(UserError):
 
 class ArgumentError(UserError):
     """A command-line argument or a Python argument is wrong."""
+
+
+class RefusedConnection(UserError, PermissionError):
+    """A connection to another machine under `privacy: strict`.
+
+    Also a `PermissionError`, so that a library that copes with a network that is not there copes with this.
+    """
 
 
 class TrainingError(MetierError):

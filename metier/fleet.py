@@ -19,20 +19,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metier.data.prepare import load_prepared
+from metier.data.privacy.by_recipe import strict_if_asked
 from metier.errors import InterruptedRun, LackingEnvironment, MetierError, MissingPackage, OtherProcessFailed
 from metier.events import Notice, Observer, tell
 from metier.recipe.candidates import resolve_candidates
 from metier.recipe.sections import Recipe
-from metier.store.cache import cache_root, state_root
+from metier.store.cache import PRIVATE_VARIABLE, cache_root, state_root
 from metier.store.event_log import EventLog
 from metier.store.files import remove_leftovers, write_text
-from metier.store.run_folder import RunFolder
+from metier.store.run_folder import RunFolder, read_state
 
 if TYPE_CHECKING:
     from metier.stages.workshop import Workshop
 
 LOCAL = "local"
 """The address that starts a cluster on this machine for the time of the run."""
+PASSED_ON = ("HF_HUB_OFFLINE", "HF_HOME", PRIVATE_VARIABLE)
+"""Variables that workers get as the driver has them."""
 RETRIES = 3
 """How often the worker of an attempt may be lost."""
 
@@ -111,7 +114,6 @@ def train_attempt(work: Work, name: str, number: int, cores: int) -> dict[str, A
         number: Its number.
         cores: CPU cores that this worker may use.
     """
-    from metier.stages.attempt import run_attempt
     from metier.stages.workshop import Workshop
 
     os.chdir(work.working)
@@ -120,20 +122,31 @@ def train_attempt(work: Work, name: str, number: int, cores: int) -> dict[str, A
         whole = Recipe.model_validate(work.recipe)
         whole = whole.model_copy(update={"hardware": whole.hardware.model_copy(update={"threads": cores})})
         run, candidates = RunFolder(Path(work.folder)), resolve_candidates(whole)
-        place = run.attempt(number)
-        if place.path.exists():  # an earlier worker was lost
-            remove_leftovers(place.path)
-        log = EventLog(RunFolder(place.path).events)  # its own, named as the run's
-        shop = Workshop(whole, candidates, run, load_prepared(run.data), (log,))
-        mine = (shop.hardware.device, shop.hardware.dtype)
-        if mine != (work.device, work.dtype):
-            wanted = f"{work.dtype} on {work.device}, as on the machine that started the run"
-            fix = "Set hardware.device and hardware.dtype."
-            raise LackingEnvironment("hardware", f"a worker computes in {mine[1]} on {mine[0]}", wanted, fix)
-        run_attempt(shop, name, candidates[name], number)
+        with strict_if_asked(whole, run, run=read_state(run).recipe_hash, first=False) as strict:
+            _train(work, name, number, Workshop(whole, candidates, run, load_prepared(run.data), strict=strict))
     except MetierError as fault:
         left |= {"text": fault.text(), "exit_code": fault.exit_code}
     return left
+
+
+def _train(work: Work, name: str, number: int, shop: Workshop) -> None:
+    """What a worker does in a run's folder.
+
+    Raises:
+        LackingEnvironment: It computes with something else than the driver.
+    """
+    from metier.stages.attempt import run_attempt
+
+    place = shop.folder.attempt(number)
+    if place.path.exists():  # an earlier worker was lost
+        remove_leftovers(place.path)
+    shop.observers = (EventLog(RunFolder(place.path).events),)  # its own, named as the run's
+    mine = (shop.hardware.device, shop.hardware.dtype)
+    if mine != (work.device, work.dtype):
+        wanted = f"{work.dtype} on {work.device}, as on the machine that started the run"
+        fix = "Set hardware.device and hardware.dtype."
+        raise LackingEnvironment("hardware", f"a worker computes in {mine[1]} on {mine[0]}", wanted, fix)
+    run_attempt(shop, name, shop.candidates[name], number)
 
 
 def sees(paths: Sequence[str]) -> list[str]:
@@ -156,7 +169,7 @@ def _ray() -> Any:
 def _joined(ray: Any, address: str) -> Iterator[None]:
     """Inside, this process is the driver of a job on the cluster; workers find the same cache and ledger."""
     variables = {"METIER_CACHE": str(cache_root()), "METIER_STATE": str(state_root())}
-    variables |= {name: os.environ[name] for name in ("HF_HUB_OFFLINE", "HF_HOME") if name in os.environ}
+    variables |= {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     options = {"runtime_env": {"env_vars": variables}, "include_dashboard": False} if address == LOCAL else {
         "runtime_env": {"env_vars": variables}, "address": address,
     }  # fmt: skip

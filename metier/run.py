@@ -5,6 +5,7 @@
     attempts   each candidate adapted, trained, judged on validation
     promote    validation chooses
     test       the test set is opened once, for the promoted model and every baseline
+    ablation   if asked: the promoted one trained on rows as they were read, on the same test set
     report     a page for a person, a card for everyone else
 
 Every stage is recorded in `run.json` when it is done; a killed run continues with `resume`.
@@ -15,20 +16,22 @@ writes and talks; training, scoring and writing answers are shared out where the
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metier.data.instruction import with_instruction
-from metier.data.locate import locate_files
+from metier.data.locate import expanded, locate_files
 from metier.data.prepare import load_prepared, prepare_data
 from metier.data.prepared import PreparedData
-from metier.errors import DONE, GATE_FAILED, ArgumentError, RecipeError, RunFolderError
+from metier.data.privacy.by_recipe import refuse_unready, remove_what_is_left, strict_if_asked
+from metier.data.privacy.hiding import depends_on
+from metier.data.privacy.strict_run import StrictRun
+from metier.errors import DONE, GATE_FAILED, ArgumentError, RecipeError
 from metier.evaluation.results import Comparison
-from metier.events import Notice, Observer, StageFinished, StageStarted, tell
+from metier.events import Notice, Observer, StageFinished, tell
 from metier.recipe.candidates import resolve_candidates
 from metier.recipe.dump import dump_recipe, recipe_hash
 from metier.recipe.load import expand
@@ -38,6 +41,7 @@ from metier.report.card import write_model_card
 from metier.report.gather import gather_summary
 from metier.report.summary import RunSummary
 from metier.report.write import write_report
+from metier.stages.reuse import hold_to, keep, refuse_change, taken, told
 from metier.store.event_log import EventLog
 from metier.store.files import write_text
 from metier.store.fingerprint import file_sha256, fingerprint
@@ -53,7 +57,6 @@ from metier.store.run_folder import (
     read_state,
     stage_key,
 )  # fmt: skip
-from metier.store.stages import keep_stage, take_stage
 from metier.store.values import from_plain, to_plain
 from metier.team import Team, current_team, joined_team
 
@@ -77,6 +80,18 @@ class RunResult:
     """True when the run was complete before and nothing was computed."""
     summary: RunSummary | None
     """Everything that the report shows; None when the run was asked to end earlier."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Order:
+    """What a run was asked for."""
+
+    recipe: Recipe
+    candidates: dict[str, Recipe]
+    until: str | None
+    observers: Sequence[Observer]
+    """Of this process: only rank 0 talks."""
+    cluster: str | None
 
 
 def run_recipe(
@@ -108,6 +123,7 @@ def run_recipe(
     path = output or (Path(expand(recipe.output.dir)) if recipe.output.dir else default_run_path(recipe.name, identity))
     candidates = resolve_candidates(recipe)
     folder = RunFolder(path)
+    refuse_unready(recipe, path)
 
     def claim() -> dict[str, Any]:
         text = dump_recipe(recipe)
@@ -120,31 +136,43 @@ def run_recipe(
             locate_files(recipe.data, task=recipe.task)  # a wrong path is told before a folder is made
         with alone_in(path, folder.state) if team.is_first else nullcontext():
             state = from_plain(RunState, team.once(claim), where=str(folder.state))
-            heard = observers if team.is_first else ()
-            return _go_through(recipe, candidates, folder, state, until=until, observers=heard, cluster=cluster)
+            if state.complete:
+                return _as_it_is(folder, state)
+            heard = (*observers, EventLog(folder.events)) if team.is_first else ()
+            order = _Order(recipe=recipe, candidates=candidates, until=until, observers=heard, cluster=cluster)
+            ended = partial(_is_complete, folder)
+            with strict_if_asked(recipe, folder, run=identity, first=team.is_first, ended=ended) as strict:
+                return _go_through(order, folder, state, strict)
 
 
-def _go_through(
-    recipe: Recipe,
-    candidates: dict[str, Recipe],
-    folder: RunFolder,
-    state: RunState,
-    *,
-    until: str | None,
-    observers: Sequence[Observer],
-    cluster: str | None,
-) -> RunResult:
+def _as_it_is(folder: RunFolder, state: RunState) -> RunResult:
+    """A run in which nothing is left to do."""
+    if current_team().is_first:
+        remove_what_is_left(folder)
+    return RunResult(folder=folder, exit_code=state.exit_code or DONE, reused=True, summary=gather_summary(folder))
+
+
+def _is_complete(folder: RunFolder) -> bool:
+    return read_state(folder).complete
+
+
+def _stopped(order: _Order, folder: RunFolder, strict: StrictRun | None) -> RunResult:
+    """Where `until` said."""
+    if strict is not None:
+        message = (
+            f"privacy: strict: texts of records stay in {folder.private} (mode 0700) until the run is complete; "
+            "removing that folder removes them, and --resume makes them again."
+        )
+        tell(order.observers, Notice(topic="privacy", message=message))
+    return RunResult(folder=folder, exit_code=DONE, reused=False, summary=None)
+
+
+def _go_through(order: _Order, folder: RunFolder, state: RunState, strict: StrictRun | None) -> RunResult:
     """The stages in order, in a folder that is ours."""
-    if state.complete:
-        summary = gather_summary(folder)
-        return RunResult(folder=folder, exit_code=state.exit_code or DONE, reused=True, summary=summary)
-    team = current_team()
-    if team.is_first:
-        observers = (*observers, EventLog(folder.events))
-
-    data = _prepare(recipe, folder, observers)
-    if until == "data":
-        return RunResult(folder=folder, exit_code=DONE, reused=False, summary=None)
+    recipe, candidates, observers, team = order.recipe, order.candidates, order.observers, current_team()
+    data = _prepare(recipe, folder, observers, strict)
+    if order.until == "data":
+        return _stopped(order, folder, strict)
     if recipe.task in PREPARED_ONLY:
         fix = "`metier run RECIPE --until data` prepares the splits, which are in the folder."
         raise RecipeError("task", f"is {recipe.task}, which this version reads and checks but cannot train", "", fix)
@@ -152,23 +180,24 @@ def _go_through(
     from metier.stages.lock import write_lock
     from metier.stages.workshop import Workshop
 
-    shop = Workshop(recipe, candidates, folder, data, observers)
+    shop = Workshop(recipe, candidates, folder, data, observers, strict=strict)
     # A missing or damaged model is told before hours go into another; what is fetched, rank 0 fetches.
     models = team.once(lambda: fingerprint([shop.weights(each.model) for each in candidates.values()]))
     shop.refuse_unfit()
-    team.once(lambda: _hold_to(folder, "models", models, "the weights of a base model"))
+    team.once(lambda: hold_to(folder, "models", models, "the weights of a base model"))
     hardware = fingerprint([shop.hardware.device, shop.hardware.dtype])
-    team.once(lambda: _hold_to(folder, "hardware", hardware, "the device or dtype that the recipe leads to"))
+    team.once(lambda: hold_to(folder, "hardware", hardware, "the device or dtype that the recipe leads to"))
     shop.batch_processes = team.once(lambda: _processes_of_a_batch(folder, team, observers))
     team.once(lambda: write_lock(shop, (), state.recipe_hash))
     _predict(shop, state.recipe_hash)
     _baselines(shop)
-    if cluster is not None:
-        _train_on_cluster(shop, cluster)
+    if order.cluster is not None:
+        _train_on_cluster(shop, order.cluster)
     attempts = [_attempt(shop, name, number) for number, name in enumerate(candidates, start=1)]
-    if until == "train":
-        return RunResult(folder=folder, exit_code=DONE, reused=False, summary=None)
+    if order.until == "train":
+        return _stopped(order, folder, strict)
     comparison = _test(shop, attempts, state.recipe_hash)
+    _ablate(shop, attempts)
     summary = _report(shop, attempts, state.recipe_hash)
     exit_code = DONE if all(gate.passed for gate in comparison.gates) else GATE_FAILED
     if team.is_first:
@@ -205,12 +234,6 @@ def _settle(shop: Workshop) -> None:
     )  # fmt: skip
 
 
-def _hold_to(folder: RunFolder, name: str, key: str, what: str) -> None:
-    """Refuse to go on with something else than the run began with, and write down what that is."""
-    _refuse_change(folder, name, key, what)
-    finish_stage(folder, name, key)
-
-
 def _processes_of_a_batch(folder: RunFolder, team: Team, observers: Sequence[Observer]) -> int:
     """Processes that an optimiser step's batch is counted for: what the run began with."""
     began = stage_key(folder, "processes")
@@ -231,20 +254,35 @@ def _counted(processes: int) -> str:
     return f"{processes} process" + ("es" if processes != 1 else "")
 
 
-def _prepare(recipe: Recipe, folder: RunFolder, observers: Sequence[Observer]) -> PreparedData:
+def _prepare(
+    recipe: Recipe, folder: RunFolder, observers: Sequence[Observer], strict: StrictRun | None
+) -> PreparedData:
     """The data stage: read back, taken from the cache, or done."""
-    current_team().once(lambda: _prepare_once(recipe, folder, observers))
+    current_team().once(lambda: _prepare_once(recipe, folder, observers, strict))
     return load_prepared(folder.data)
 
 
-def _prepare_once(recipe: Recipe, folder: RunFolder, observers: Sequence[Observer]) -> None:
-    files = {str(path): file_sha256(path) for path in locate_files(recipe.data, task=recipe.task).all_files()}
-    key = fingerprint([STAGE_VERSION, "data", recipe.task, recipe.data.model_dump(mode="json"), recipe.seed, files])
-    _refuse_change(folder, "data", key, "its data or metier itself")
-    if not _taken(folder, "data", key, folder.data, observers):
-        with _stage("data", observers):
-            prepare_data(recipe.data, seed=recipe.seed, folder=folder.data, observers=observers, task=recipe.task)
-        _keep(folder, "data", key, folder.data)
+def _prepare_once(recipe: Recipe, folder: RunFolder, observers: Sequence[Observer], strict: StrictRun | None) -> None:
+    asked = [recipe.data.model_dump(mode="json"), depends_on(recipe.privacy), recipe.seed]
+    key = fingerprint([STAGE_VERSION, "data", recipe.task, asked, strict and strict.policy.key_id, _files_of(recipe)])
+    refuse_change(folder, "data", key, "its data or metier itself")
+    gone = strict is not None and not folder.split("train").is_file()  # the private part of a run may be removed
+    if gone or not taken(folder, "data", key, folder.data, observers):
+        with told("data", observers, strict):
+            prepare_data(
+                recipe.data, seed=recipe.seed, folder=folder.data, observers=observers, task=recipe.task,
+                privacy=recipe.privacy, strict=strict,
+            )  # fmt: skip
+        keep(folder, "data", key, folder.data)
+
+
+def _files_of(recipe: Recipe) -> dict[str, str]:
+    """The hash of every file that the data depends on, by path."""
+    named = [expanded(name) for name in (recipe.data.decisions, *recipe.data.evaluation_files) if name is not None]
+    # What is inside of an archive is as the archive is; what is not there is told by those who read it.
+    there = [next(filter(Path.is_file, (path, *path.parents)), None) for path in named]
+    files = [*locate_files(recipe.data, task=recipe.task).all_files(), *filter(None, there)]
+    return {str(path): file_sha256(path) for path in files}
 
 
 def _baselines(shop: Workshop) -> None:
@@ -260,7 +298,7 @@ def _baselines(shop: Workshop) -> None:
         detail = "done before in this run"
         tell(shop.observers, StageFinished(stage="baselines", seconds=0.0, reused=True, detail=detail))
         return
-    with _stage("baselines", shop.observers):
+    with told("baselines", shop.observers, shop.strict):
         measure_baselines(shop, baseline_systems(shop))
     team.once(lambda: finish_stage(shop.folder, "baselines", key))
 
@@ -270,24 +308,40 @@ def _test(shop: Workshop, attempts: list[Attempt], identity: str) -> Comparison:
     from metier.stages.choose import choose_attempt
     from metier.stages.test_set import open_test_set, promote, run_identity
 
-    with _stage("test", shop.observers):
+    with told("test", shop.observers, shop.strict):
         chosen = choose_attempt(attempts, shop.recipe.evaluation, shop.model_size, shop.recipe.seed)
         shop.team.once(lambda: promote(shop, attempts, chosen))
         return open_test_set(shop, chosen.attempt, run_identity(shop, identity))
 
 
+def _ablate(shop: Workshop, attempts: list[Attempt]) -> None:
+    """What cleaning changed: the promoted way on train as it was read, where the recipe asks for it."""
+    from metier.stages.ablation import measure_ablation
+
+    if shop.recipe.data.ablation:
+        with told("ablation", shop.observers, shop.strict):
+            measure_ablation(shop, attempts, lambda name: _attempt_key(shop, name))
+
+
 def _report(shop: Workshop, attempts: list[Attempt], identity: str) -> RunSummary:
     """The lock file, the page and the card, from what the stages left in the folder."""
+    from metier.stages.account import settle_privacy
     from metier.stages.lock import write_lock
 
-    def write() -> None:
-        write_lock(shop, attempts, identity)
-        _settle(shop)
+    def write_pages() -> None:
         summary = gather_summary(shop.folder)
         write_report(summary, shop.folder.report)
         write_model_card(summary, shop.folder.readme)
 
-    with _stage("report", shop.observers):
+    def write() -> None:
+        write_lock(shop, attempts, identity)
+        _settle(shop)
+        write_pages()
+        if shop.strict is not None:
+            settle_privacy(shop, shop.strict)  # of all that is there, the pages among it
+            write_pages()
+
+    with told("report", shop.observers, shop.strict):
         shop.team.once(write)
     return gather_summary(shop.folder)
 
@@ -301,13 +355,13 @@ def _train_on_cluster(shop: Workshop, cluster: str) -> None:
     places = {name: shop.folder.attempt(number).path for name, number in numbers.items()}
     todo = [
         (name, numbers[name]) for name, key in keys.items()
-        if not _taken(shop.folder, f"attempt {name}", key, places[name], shop.observers)
+        if not taken(shop.folder, f"attempt {name}", key, places[name], shop.observers)
     ]  # fmt: skip
     if not todo:
         return
-    with _stage("attempts on the cluster", shop.observers):
+    with told("attempts on the cluster", shop.observers, shop.strict):
         for name in run_on_cluster(cluster, shop, todo, shop.observers):
-            _keep(shop.folder, f"attempt {name}", keys[name], places[name])
+            keep(shop.folder, f"attempt {name}", keys[name], places[name])
 
 
 def _attempt(shop: Workshop, name: str, number: int) -> Attempt:
@@ -316,72 +370,16 @@ def _attempt(shop: Workshop, name: str, number: int) -> Attempt:
 
     recipe, key = shop.candidates[name], _attempt_key(shop, name)
     stage, place, team = f"attempt {name}", shop.folder.attempt(number).path, shop.team
-    if not team.once(lambda: _taken(shop.folder, stage, key, place, shop.observers)):
-        with _stage(stage, shop.observers):
+    if not team.once(lambda: taken(shop.folder, stage, key, place, shop.observers)):
+        with told(stage, shop.observers, shop.strict):
             run_attempt(shop, name, recipe, number)
-        team.once(lambda: _keep(shop.folder, stage, key, place))
+        team.once(lambda: keep(shop.folder, stage, key, place))
     # One that was taken from the cache came with the recipe of its run: another name, other gates.
     team.once(lambda: write_text(shop.folder.attempt(number).recipe, dump_recipe(recipe)))
     return read_attempt(shop, name, recipe, number)
 
 
 def _attempt_key(shop: Workshop, name: str) -> str:
-    """All that an attempt reads."""
-    from metier.stages.lock import tool_versions
+    from metier.stages.attempt_key import attempt_key
 
-    recipe = shop.candidates[name]
-    read = ("seed", "task", "model", "prompt", "adaptation", "training", "generation", "evaluation", "hardware")
-    # The prompt as it is asked: an instruction may come from the data's shape and the name of its column.
-    asked = recipe.model_copy(update={"prompt": with_instruction(recipe.prompt, shop.data.card)})
-    told = {"hardware": {"price_per_hour", "currency", "watts"}}  # only the plan reads these
-    fields = {field: asked.model_dump(mode="json", exclude=told)[field] for field in read}
-    # The name alone would not do: other weights may lie in the same folder, or under the same hub branch, by now.
-    weights = shop.weights(recipe.model)
-    # Resolved: `auto` may lead elsewhere on the machine that filled the cache.
-    place_of_work = [shop.hardware.device, shop.hardware.dtype, shop.batch_processes]
-    data = [_what_attempts_read(shop), recipe.data.too_long, shop.recipe.seed]
-    # The name stands in the results of an attempt.
-    return fingerprint([STAGE_VERSION, "attempt", name, fields, weights, place_of_work, data, tool_versions()])
-
-
-def _what_attempts_read(shop: Workshop) -> list[str]:
-    """Train and validation to the byte: ids are blind to capitals and spaces, and know no group and no row.
-
-    The name of the label's column stands in the prompt. The test set is not among it.
-    """
-    splits = [file_sha256(shop.folder.split(name)) for name in ("train", "validation")]
-    return [shop.data.card.label_column or str(shop.data.card.answer_column), *splits]
-
-
-def _refuse_change(folder: RunFolder, stage: str, key: str, what: str) -> None:
-    """A resumed run goes on with what it began with: checkpoints and answers of other data would be mixed in."""
-    if stage_key(folder, stage) not in (None, key):
-        fix = "Choose another --output; what did not change is taken from the cache."
-        raise RunFolderError(str(folder.path), f"{what} changed since this run began", "", fix)
-
-
-def _taken(folder: RunFolder, stage: str, key: str, place: Path, observers: Sequence[Observer]) -> bool:
-    """Whether a stage was done under the same key: here, or in an earlier run, whose result is put in place."""
-    if stage_key(folder, stage) == key:
-        detail = "done before in this run"
-    elif not place.exists() and take_stage(key, place):
-        finish_stage(folder, stage, key)
-        detail = "unchanged since an earlier run, taken from the cache"
-    else:
-        return False
-    tell(observers, StageFinished(stage=stage, seconds=0.0, reused=True, detail=detail))
-    return True
-
-
-def _keep(folder: RunFolder, stage: str, key: str, place: Path) -> None:
-    """Write down that a stage is done, and keep what it left for later runs."""
-    keep_stage(key, place)
-    finish_stage(folder, stage, key)
-
-
-@contextmanager
-def _stage(stage: str, observers: Sequence[Observer]) -> Iterator[None]:
-    started = time.perf_counter()
-    tell(observers, StageStarted(stage=stage))
-    yield
-    tell(observers, StageFinished(stage=stage, seconds=time.perf_counter() - started))
+    return attempt_key(shop, name, STAGE_VERSION)

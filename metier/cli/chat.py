@@ -12,6 +12,7 @@ from metier.cli.output import say, show
 
 if TYPE_CHECKING:
     from metier.evaluation.results import Answer
+    from metier.serving.talk import Talk
 
 LEAVE, AGAIN = ("/quit", "/exit"), "/new"
 
@@ -31,10 +32,18 @@ def chat(
     """
     from metier.cli.progress import watching
     from metier.errors import DONE
+    from metier.serving.private import as_it_was_made
     from metier.serving.talk import open_talk
 
-    with watching() as observer:
-        talk = open_talk(run, with_base=base, system=system, observers=(observer,))
+    with as_it_was_made(run):
+        with watching() as observer:
+            talk = open_talk(run, with_base=base, system=system, observers=(observer,))
+        _talk(talk, base=base)
+    return DONE
+
+
+def _talk(talk: Talk, *, base: bool) -> None:
+    """Turn by turn, until the user leaves."""
     say("A line is a turn; /new begins again, /quit leaves.")
     while (line := _line()) is not None:
         if line in LEAVE:
@@ -47,7 +56,6 @@ def chat(
             _show("tuned" if base else "", tuned)
             if untrained is not None:
                 _show("base", untrained)
-    return DONE
 
 
 def _line() -> str | None:

@@ -109,6 +109,10 @@ def _data(data: DataFindings) -> Iterator[Text]:
         for rejected in data.rejected:
             yield _line(f"    {rejected.count:,} {rejected.reason}: {places_said(rejected.first, rejected.count)}")
         yield _line(f"  All of them, with their content, will be in {data.rejected_file}")
+    if data.steps:
+        yield _line("\n  Found in the rows, step by step (`metier data report` shows which, after a run):")
+    for sentence in data.steps:
+        yield _line(f"    {sentence}")
     if data.notices:
         yield _line("")
     for notice in data.notices:
@@ -166,6 +170,8 @@ def _candidate(candidate: CandidateFindings) -> Iterator[Text]:
 
 def _tokens(candidate: CandidateFindings) -> Iterator[Text]:
     """Records of a classification, token by token."""
+    if not candidate.views:
+        return
     how = "Token by token, with what is trained in [brackets]." if candidate.in_words else "Token by token."
     yield _line(f"\n  {how} {candidate.trained_part}".rstrip())
     for view in candidate.views:

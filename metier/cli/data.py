@@ -9,10 +9,12 @@ import typer
 
 from metier.cli.output import say, show, write_json_object
 from metier.cli.run import AsJson
+from metier.cli.vault import stored_rows, vault_key
 
 app = typer.Typer(help="Show, review and give back the data of a run.", rich_markup_mode=None)
 review = typer.Typer(help="Doubtful rows out to a person, decisions back in.", rich_markup_mode=None)
 app.add_typer(review, name="review")
+app.command("vault-key")(vault_key)
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
 
@@ -27,15 +29,16 @@ def data_report(run: Run, *, as_json: AsJson = False) -> int:
     from metier.data.record.read import read_about, read_data_record, read_recipe
     from metier.errors import DONE
     from metier.report.data_page import write_data_report
-    from metier.store.run_folder import find_run
+    from metier.store.run_folder import DataFolder, find_run
     from metier.store.values import to_plain
 
     folder = find_run(run)
     record = read_data_record(folder)
-    about = read_about(folder, read_recipe(folder))
-    croissant = write_croissant(
-        folder.data, record.card, record.licences, about, steps=record.steps, stages=record.stages
-    )
+    words = read_recipe(folder)
+    croissant = DataFolder(folder.data).croissant
+    if not words.strict or folder.split("train").is_file():  # else its splits are gone, and it stays as it was
+        about = read_about(folder, words)
+        write_croissant(folder.data, record.card, record.licences, about, steps=record.steps, stages=record.stages)
     page, values = write_data_report(record, folder.report)
     if as_json:
         write_json_object("data_report", to_plain(record))
@@ -149,7 +152,8 @@ def restore(
 ) -> int:  # fmt: skip
     """Give the input of a run back, byte for byte.
 
-    With --rows only its rejected and changed rows, each as it stood in its file.
+    With --rows only its rejected and changed rows, each as it stood in its file. Of a run under privacy: strict they
+    are read from its vault, too, where the key is that the recipe names.
     """
     from metier.data.record.read import read_recipe
     from metier.data.record.restore import restore_files, restore_rows
@@ -171,7 +175,9 @@ def restore(
                 say(f"  not restored: data.{name}: the run did not record its hash")
         return DONE
     sheet, records = (str(said[name]) if said.get(name) else None for name in ("sheet", "records"))
-    done = restore_rows(folder.data, out, source_folder=source, sheet=sheet, records=records)
+    done = restore_rows(
+        folder.data, out, source_folder=source, sheet=sheet, records=records, stored=stored_rows(folder)
+    )
     if as_json:
         write_json_object("restored", to_plain(done))
         return DONE

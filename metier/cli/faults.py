@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from metier.data.privacy.strict_faults import came_from_strict, traceback_without_values
 from metier.errors import InterruptedRun, MetierError, RecipeError
 
 
@@ -29,7 +30,10 @@ def fault_as_plain(error: MetierError) -> dict[str, Any]:
 
 
 def describe_crash(error: Exception) -> str:
-    """The message of a fault of ours. Its own text may quote data, so only the file with the traceback has it."""
+    """The message of a fault of ours. Its own text may quote data, so only the file with the traceback has it.
+
+    Of a run under `privacy: strict` no file has it: the traceback says where, and no value.
+    """
     place = _place(error)
     message = f"error: metier has a bug: {type(error).__name__}{f' in {place}' if place else ''}."
     if _wants_traceback():
@@ -37,7 +41,8 @@ def describe_crash(error: Exception) -> str:
     written = _write_traceback(error)
     if written is None:
         return f"{message} METIER_DEBUG=1 shows the traceback."
-    return f"{message} The traceback is in {written} (it may quote your data); METIER_DEBUG=1 shows it here."
+    quotes = "without any value, because of privacy: strict" if came_from_strict(error) else "it may quote your data"
+    return f"{message} The traceback is in {written} ({quotes}); METIER_DEBUG=1 shows it here."
 
 
 def _wants_traceback() -> bool:
@@ -45,6 +50,8 @@ def _wants_traceback() -> bool:
 
 
 def _traceback(error: BaseException) -> str:
+    if came_from_strict(error):
+        return traceback_without_values(error)
     return "".join(traceback.format_exception(error))
 
 

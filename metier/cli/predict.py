@@ -52,10 +52,11 @@ def predict(
     if text is not None and not text.strip():
         raise ArgumentError("--text", "is empty", "a text to answer")
     from metier.serving.predict import load_run, predict_file, refuse_output
+    from metier.serving.private import as_it_was_made
 
     if target is not None:
         refuse_output(target)  # before the model is loaded
-    with watching() as observer:
+    with watching() as observer, as_it_was_made(run):
         specialist = load_run(run, (observer,))
         if source is not None and target is not None:
             done = predict_file(specialist, source, target, text_column=text_column, observers=(observer,))

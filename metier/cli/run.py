@@ -138,6 +138,7 @@ def execute(
 
 def result_as_plain(result: RunResult) -> dict[str, Any]:
     """A finished run for `--json`: where it is, every system's metrics, the comparison."""
+    from metier.report.cleaning import changed
     from metier.store.values import to_plain
 
     plain: dict[str, Any] = {
@@ -165,6 +166,16 @@ def result_as_plain(result: RunResult) -> dict[str, Any]:
         "seconds": summary.seconds,
         "peak_memory_bytes": summary.peak_memory_bytes,
         "receipt": to_plain(summary.receipt),
+        "ablation": to_plain(summary.ablation),
+        "swaps": {
+            str(found.settings.get("dimension", found.set)): {
+                "copies": found.n,
+                "changed": to_plain(changed(found)),
+                "left_out": found.settings.get("left_out", {}),
+            }
+            for found in summary.swaps
+        },
+        **({} if summary.privacy is None else {"privacy": to_plain(summary.privacy)}),
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from metier.evaluation.results import Comparison, Estimate, Evaluation
 from metier.report import formats
+from metier.report.cleaning import swaps_lines
 from metier.report.receipt import receipt_line
 from metier.report.summary import RunSummary
 
@@ -113,8 +114,13 @@ def final_text(summary: RunSummary, *, report: str, uses: Sequence[tuple[str, st
     lines += gate_lines(comparison)
     if summary.overfitting is not None:
         lines.append(summary.overfitting.sentence)
+    if summary.ablation is not None:
+        lines.append(summary.ablation.sentence)
+    lines += swaps_lines(summary)
     if summary.receipt is not None:
         lines.append(receipt_line(summary.receipt))
+    if summary.privacy is not None:
+        lines.append(f"privacy: strict: {summary.privacy.line}")
     ways = [("Report", report), *uses]
     room = max(len(name) for name, _ in ways) + 1
     return "\n".join([*lines, "", *(f"{name + ':':<{room}} {way}" for name, way in ways)])

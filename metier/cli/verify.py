@@ -23,7 +23,7 @@ def verify(
     Lists what differs, and then ends with exit code 2.
     """
     from metier.errors import DONE
-    from metier.evaluation.verify import verify_evaluations
+    from metier.evaluation.verify import holds_hashes, verify_evaluations
     from metier.store.run_folder import find_run
     from metier.store.values import to_plain
 
@@ -37,4 +37,6 @@ def verify(
         show(f"{len(mismatches):,} reported numbers are not what the items give.")
     else:
         show("Every reported number is what the items give.")
+    if not as_json and holds_hashes(folder.evaluation):
+        say("privacy: strict: hashes stand for written answers; of their counts only exact matches were made again")
     return DIFFERS if mismatches else DONE

@@ -60,7 +60,7 @@ def find_sources(path: Path, *, name: str | None = None) -> tuple[DataSource, ..
         if not is_zip_of_data(path):
             return (DataSource(path=path, name=name),)
     inside = members(path)
-    found = [member for member in inside if data_suffix(Path(member)) or Path(member).suffix.lower() == ".xml"]
+    found = [member for member in inside if data_suffix(Path(member))]
     if not found:
         raise DataError(str(path), "is a zip archive that holds no data file", WANTED, "Look into it.")
     return tuple(DataSource(path=path, member=member, name=f"{name}/{member}") for member in found)

@@ -17,9 +17,10 @@ from metier.data.columns import (
     plain_name,
 )
 from metier.data.describe_columns import ColumnDescription, best_label, best_text, describe_column, is_date, is_id
+from metier.data.describe_splits import Aside, split_hints
 from metier.data.examples import Extraction, Intake, Part, extract_examples, placeholder_labels, plain_label
 from metier.data.find_files import FoundFiles, answers_beside, find_files
-from metier.data.gather import read_all, take_out_records
+from metier.data.gather import look_at_files, take_out_records
 from metier.data.input_rules import InputRules
 from metier.data.layout import lay_out
 from metier.data.locate import Located, data_files
@@ -79,6 +80,8 @@ class DataDescription:
     """Records that could be read."""
     same_columns: bool = True
     """Whether the files for validation and test name their columns as train does."""
+    asides: tuple[Aside, ...] = ()
+    """Lines about splits that the draft only suggests."""
 
     @property
     def task_sentence(self) -> str:
@@ -127,10 +130,11 @@ def _described(found: FoundFiles, tables: Sequence[Table], guess: Guess | None) 
     if task != "classification" and group is not None and not _even(group, tables):
         group = None
     row_id = next((name for name in stats if is_id(stats[name]) and name not in {*taken, group}), None)
-    date = next((name for name in stats if is_date(stats[name], first) and name not in {*taken, group}), None)
+    dates = [name for name in stats if is_date(stats[name], first) and name not in {*taken, group}]
     section = _section(guess, text, label, answer)
     siblings = {role: _fitting(file, first, section, task) for role, file in _others(found).items()}
-    test = siblings["test"][0] if siblings["test"] else None
+    beside = {role: sibling[0] for role, sibling in siblings.items() if sibling}
+    hints = split_hints(stats, tables, beside, group=group, dates=dates, taken={*taken, row_id, *dates})
     store = Gathered()
     intake = Intake(store)
     extracted = _extract(intake.part(), tables, section, task)
@@ -144,25 +148,25 @@ def _described(found: FoundFiles, tables: Sequence[Table], guess: Guess | None) 
         answer: "answer",
         group: "group",
         row_id: "id",
-        date: "date",
+        next(iter(dates), None): "date",
     }
     return DataDescription(
         train=found.train,
-        validation=siblings["validation"][0] if siblings["validation"] else None,
-        test=test,
+        validation=beside.get("validation"),
+        test=beside.get("test"),
         sources=tuple(table.source for table in tables),
         rows=sum(table.source.rows for table in tables),
         columns=tuple(describe_column(column, meant.get(name)) for name, column in stats.items()),
         text=text,
         label=label,
-        group=group,
+        group=hints.group,
         id=row_id,
-        date=date,
+        date=next(iter(dates), None),
         labels=labels,
         label_names=names,
         label_file=label_file,
         ignore_labels=tuple(placeholder_labels(labels)),
-        problems=_problems(intake, tables, extracted, test, section, task),
+        problems=_problems(intake, tables, extracted, beside.get("test"), section, task),
         questions=(*questions, *found.questions),
         notices=_notices(found, tables, guess),
         task=task,
@@ -172,6 +176,7 @@ def _described(found: FoundFiles, tables: Sequence[Table], guess: Guess | None) 
         records=guess.records if guess is not None else None,
         examples=len(extracted.places) if extracted is not None else 0,
         same_columns=all(sibling[1] for sibling in siblings.values() if sibling),
+        asides=hints.asides,
     )
 
 
@@ -184,7 +189,7 @@ def _read(found: FoundFiles, answers: Path | None) -> list[Table]:
         documents=found.documents,
     )
     section = DataSection(train=found.train, answers=None if answers is None else str(answers))
-    return read_all(located, section, task="classification")["train"]
+    return look_at_files(located, section, task="classification")["train"]
 
 
 def _guess(found: FoundFiles, first: Table) -> Guess | None:

@@ -18,6 +18,7 @@ from metier.data.columns import (
     plain_name,
     question_parts,
 )
+from metier.data.dates import read_date
 from metier.data.table import Table, column_list, counted
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
@@ -141,4 +142,9 @@ def is_date(stats: ColumnStats, table: Table) -> bool:
     if plain_name(stats.name).rpartition("_")[2] in _DATE_NAMES and stats.filled:
         return True
     cells = [cell for row in table.rows[:200] if (cell := row.get(stats.name))]
-    return len(cells) > 1 and sum(_DATE.match(cell) is not None for cell in cells) > 0.9 * len(cells)
+    return len(cells) > 1 and sum(map(_like_a_date, cells)) > 0.9 * len(cells)
+
+
+def _like_a_date(cell: str) -> bool:
+    # Bare digits are more often a number than a year or seconds since 1970.
+    return _DATE.match(cell) is not None or (not cell.strip().isdigit() and read_date(cell) is not None)

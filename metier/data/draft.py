@@ -10,6 +10,7 @@ from pathlib import Path
 
 from metier.data.csv_reader import delimiter_name
 from metier.data.describe import DataDescription
+from metier.data.describe_splits import Aside
 from metier.data.locate import BUILTIN, builtin_name
 from metier.data.table import column_list, counted
 from metier.errors import DataError
@@ -96,7 +97,7 @@ def _label_lines(description: DataDescription) -> list[str]:
     assert description.label is not None
     if description.answers_file is None:
         lines.append(_line("label", description.label, _label_comment(description)))
-    lines += _group_line(description)
+    lines += _split_lines(description)
     if description.ignore_labels:
         lines.append(_line("ignore_labels", list(description.ignore_labels), "look like a missing label"))
     lines.extend(_label_names(description))
@@ -126,7 +127,7 @@ def _answer_lines(description: DataDescription) -> list[str]:
         lines.append(_line("answer", description.answer, comment or "found by its name"))
     elif description.text and description.sources[0].format != "lines":
         lines += _text_line(description)
-    return [*lines, *_group_line(description)]
+    return [*lines, *_split_lines(description)]
 
 
 def _text_line(description: DataDescription) -> list[str]:
@@ -135,6 +136,15 @@ def _text_line(description: DataDescription) -> list[str]:
     paths = [name for name in description.text if name not in known]
     lengths = sum(known.get(name, 0.0) for name in description.text)
     return [_line("text", text, "paths into nested cells" if paths else f"{lengths:.0f} characters on average")]
+
+
+def _split_lines(description: DataDescription) -> list[str]:
+    """What decides about splits: set where it is plain, suggested where only a person can know."""
+    return [*_group_line(description), *(_aside_line(aside) for aside in description.asides)]
+
+
+def _aside_line(aside: Aside) -> str:
+    return _line(aside.field, aside.column, aside.why).replace("  ", "  # ", 1)
 
 
 def _group_line(description: DataDescription) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metier.data.roster import Dropped, Hashes, Places, Roster, pick
+from metier.data.roster import ALONE, Dropped, Hashes, Places, Roster, pick
 from metier.data.table import counted, rows_at
 
 MANY = 500
@@ -43,6 +43,19 @@ class Same:
     def has(self, values: Hashes) -> Mask:
         """Which of `values` occur."""
         return np.isin(values, self.hashes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leak:
+    """An example of which another split knows something."""
+
+    place: int
+    reason: str
+    """Short key, as in `Rejected`: `also in test`, `group also in validation`, `near duplicate in test`."""
+    detail: str
+    """A sentence with row numbers; never the text."""
+    others: tuple[int, ...]
+    """Examples of the other split that it is like."""
 
 
 def torn_keys(roster: Roster, places: Places) -> Hashes:
@@ -87,27 +100,61 @@ def drop_duplicates(roster: Roster, places: Places) -> Kept:
 def drop_shared(roster: Roster, places: Places, other: Places, name: str) -> Kept:
     """Reject the examples whose text is also in the split `name`, so that nothing measured was learned.
 
-    A conversation also goes where its earlier turns are what a conversation of that split asks and answers.
-
     Args:
         roster: All examples.
         places: Train, or validation.
         other: The split that stays as it is.
         name: Its name.
     """
-    same = Same.of(roster.key[other], other)
+    leaks = shared_texts(roster, places, other, name)
+    gone = np.isin(places, [leak.place for leak in leaks])
+    return places[~gone], [Dropped(place=leak.place, reason=leak.reason, detail=leak.detail) for leak in leaks]
+
+
+def shared_texts(roster: Roster, places: Places, other: Places, name: str) -> list[Leak]:
+    """Examples whose text is also in the split `name`.
+
+    A conversation counts too where its earlier turns are what a conversation of that split asks and answers.
+
+    Args:
+        roster: All examples.
+        places: A split.
+        other: Another one.
+        name: Its name.
+    """
+    same, whole = Same.of(roster.key[other], other), _whole(roster, other)
     shared = same.has(roster.key[places])
-    inside = _begins_with(roster, places, other)
-    dropped = []
+    inside = _begins_with(roster, places, whole)
+    found = []
     for place in places[shared | (inside >= 0)].tolist():
-        texts = same.with_hash(roster.key[place])
-        if len(texts):
-            detail = f"same text as {name} {others(roster, place, texts)}"
+        like = same.with_hash(roster.key[place])
+        if len(like):
+            detail = f"same text as {name} {others(roster, place, like)}"
         else:
-            whole = _whole(roster, other).with_hash(roster.said[inside[np.searchsorted(places, place)]])
-            detail = f"begins with all that {name} {others(roster, place, whole)} asks and answers"
-        dropped.append(Dropped(place=place, reason=f"also in {name}", detail=detail))
-    return places[~(shared | (inside >= 0))], dropped
+            like = whole.with_hash(roster.said[inside[np.searchsorted(places, place)]])
+            detail = f"begins with all that {name} {others(roster, place, like)} asks and answers"
+        found.append(Leak(place=place, reason=f"also in {name}", detail=detail, others=(int(like[0]),)))
+    return found
+
+
+def shared_groups(roster: Roster, places: Places, other: Places, name: str) -> list[Leak]:
+    """Examples whose group is also in the split `name`.
+
+    Args:
+        roster: All examples.
+        places: A split.
+        other: Another one.
+        name: Its name.
+    """
+    groups, grouped = roster.group[places], other[roster.group[other] != ALONE]
+    there, first, counts = np.unique(roster.group[grouped], return_index=True, return_counts=True)
+    found = []
+    for place in places[np.isin(groups, there)].tolist():
+        at = int(np.searchsorted(there, roster.group[place]))
+        like = int(grouped[first[at]])
+        detail = f"its group has {counted(int(counts[at]), 'row')} in {name}, first {_row(roster, like, place)}"
+        found.append(Leak(place=place, reason=f"group also in {name}", detail=detail, others=(like,)))
+    return found
 
 
 def _whole(roster: Roster, places: Places) -> Same:
@@ -117,10 +164,9 @@ def _whole(roster: Roster, places: Places) -> Same:
     return Same.of(roster.said[roster.said_end[talks] - 1], talks)
 
 
-def _begins_with(roster: Roster, places: Places, other: Places) -> NDArray[np.int64]:
-    """Place in `said` of the first earlier turn that is all of a conversation in `other`; -1 where there is none."""
+def _begins_with(roster: Roster, places: Places, whole: Same) -> NDArray[np.int64]:
+    """Place in `said` of the first earlier turn that is all of a conversation in `whole`; -1 where there is none."""
     found = np.full(len(places), -1, np.int64)
-    whole = _whole(roster, other)
     if not len(whole.hashes):
         return found
     hits = np.flatnonzero(whole.has(roster.said))
@@ -147,6 +193,12 @@ def others(roster: Roster, place: int, same: Sequence[int] | Places) -> str:
         return f"{counted(len(same) - 1, 'other row')}, the first of which is {_rows(roster, np.array([first]), place)}"
     rest = np.asarray(same, np.int64)
     return _rows(roster, rest[rest != place], place)
+
+
+def _row(roster: Roster, other: int, place: int) -> str:
+    """One row, for the message of another."""
+    source, row = roster.position(other)
+    return f"row {row}" if roster.source[other] == roster.source[place] else f"row {row} of {source}"
 
 
 def _rows(roster: Roster, rest: Places, place: int) -> str:

@@ -12,37 +12,32 @@ from typing import Protocol
 import numpy as np
 
 from metier.data.columns import Columns
-from metier.data.input_rules import InputRules, normalised
+from metier.data.dates import Clock
+from metier.data.exchanges import Mark, plain_mark, record_key
+from metier.data.input_rules import InputRules
 from metier.data.paths import cell_at
-from metier.data.records import Choice, Record, Rejected
-from metier.data.roster import Places, RosterBuilder
+from metier.data.privacy.hiding import AT_ONCE, CHANGE, Hiding
+from metier.data.reasons import changes, row_sha256, stamped
+from metier.data.record.honour import Decided, Honoured, Settled
+from metier.data.records import Changed, Choice, Record, Rejected
+from metier.data.roster import Dropped, Places, RosterBuilder
 from metier.data.table import RawRow, Table, counted, raw_row, rows_at
 from metier.errors import DataError
 from metier.recipe.sections import DataSection
-from metier.store.fingerprint import text_sha256
 
 PLACEHOLDERS = ("-", "--", "?", ".", "n/a", "na", "nan", "none", "null", "#n/a", "tbd", "unlabeled", "unlabelled")
 """Labels that usually mean that there is none; never ignored unless the recipe says so."""
 _WHOLE_FLOAT = re.compile(r"-?\d+\.0+")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Changed:
-    """A row that was repaired: a line of `changed.jsonl`."""
-
-    source: str
-    row: int
-    repairs: tuple[str, ...]
-
-
 class Store(Protocol):
     """Where records go, in order, and what became of rows that are none."""
 
-    def accept(self, record: Record, content: RawRow) -> None:
-        """Keep a record, whose id is not settled yet, and the row as it was read."""
+    def accept(self, record: Record, content: RawRow, *, keep: bool = True) -> None:
+        """Keep a record, whose id is not settled yet, and the row as it was read, or only the row's hash."""
 
-    def reject(self, rejected: Rejected) -> None:
-        """Keep a row that cannot be used."""
+    def reject(self, rejected: Rejected, *, keep: bool = True) -> None:
+        """Keep a row that cannot be used; its content only where that may be kept."""
 
     def change(self, changed: Changed) -> None:
         """Note a repair."""
@@ -54,12 +49,40 @@ class Intake:
 
     store: Store
     builder: RosterBuilder = field(default_factory=RosterBuilder)
+    clock: Clock = field(default_factory=Clock)
+    """Reads the dates by which splits are drawn, where the recipe wants that."""
+    hiding: Hiding | None = None
+    """Hides personal data before anything is kept, where the recipe wants that."""
+    mark: Mark = plain_mark
+    """Makes the hashes that records are known by."""
+    honoured: Honoured | None = None
+    """Applies what a person decided, where the recipe names a file of decisions."""
+    kept: dict[int, Settled] = field(default_factory=dict)
+    """Place -> what was decided about a record that a person let stay."""
     _parts: int = 0
 
-    def part(self) -> Part:
-        """The files of one more split."""
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether rows may be kept as they were read: not where personal data is taken out of what is kept."""
+        return self.hiding is None or not self.hiding.changes_records
+
+    def part(self, role: str = "train") -> Part:
+        """The files of one more split.
+
+        Args:
+            role: Which one: train, validation or test.
+        """
         self._parts += 1
-        return Part(self, self._parts - 1, len(self.builder))
+        return Part(self, self._parts - 1, len(self.builder), role)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A record in which personal data was not looked for yet."""
+
+    record: Record
+    content: RawRow
+    repairs: tuple[str, ...]
 
 
 @dataclass(eq=False)
@@ -69,6 +92,8 @@ class Part:
     intake: Intake
     number: int
     start: int
+    role: str = "train"
+    """Which split: train, validation or test."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Rows that cannot be used, by reason."""
     broken: dict[str, list[int]] = field(default_factory=dict)
@@ -77,28 +102,98 @@ class Part:
     """Where the first of them is, as a phrase."""
     labels_seen: Counter[str] = field(default_factory=Counter)
     """Labels as they stand in the file, before renaming and filtering."""
+    left: list[Dropped] = field(default_factory=list)
+    """Records that a person decided to drop: in the roster, and in no split."""
+    _waiting: list[_Waiting] = field(default_factory=list)
 
-    def accept(self, record: Record, key: str, content: RawRow) -> None:
-        """Take in a record with the hash of its normalised text, 16 hexadecimal digits."""
-        self.intake.builder.add(record, key, self.number)
-        self.intake.store.accept(record, content)
+    def accept(self, record: Record, content: RawRow, repairs: tuple[str, ...] = ()) -> None:
+        """Take in a record; where personal data is looked for, with some others at once, in their order.
+
+        Args:
+            record: After the repairs.
+            content: Its row as it was read.
+            repairs: What was changed in it, by name.
+        """
+        if self.intake.hiding is None:
+            self._take(record, content, repairs)
+            return
+        self._waiting.append(_Waiting(record, content, repairs))
+        if len(self._waiting) >= AT_ONCE:
+            self._hide(self.intake.hiding)
 
     def reject(self, rejected: Rejected) -> None:
         """Take in a row that cannot be used."""
+        rejected = stamped(rejected)
         self.reasons[rejected.reason] += 1
         if rejected.reason == "broken row":
             self.broken.setdefault(rejected.source, []).append(rejected.row)
             self.first_broken = self.first_broken or rejected.detail
-        self.intake.store.reject(rejected)
+        self.intake.store.reject(rejected, keep=self.intake.keeps_rows)
 
-    def change(self, source: str, row: int, repairs: tuple[str, ...]) -> None:
-        """Note a repair."""
-        self.intake.store.change(Changed(source=source, row=row, repairs=repairs))
+    def change(self, source: str, row: int, repairs: tuple[str, ...], content: RawRow, detail: str = "") -> None:
+        """Note what was changed in a row, and the hash of the row as it was read."""
+        for changed in changes(source, row, repairs, sha256=row_sha256(raw_row(content)), detail=detail):
+            self.intake.store.change(changed)
 
     def extraction(self) -> Extraction:
-        """What came out, when all rows were taken in."""
+        """What came out, when all rows were taken in.
+
+        Raises:
+            DataError: Personal data was found whose policy is to refuse.
+        """
+        if self.intake.hiding is not None:
+            self._hide(self.intake.hiding)
+            self.intake.hiding.raise_refused()
         places = np.arange(self.start, len(self.intake.builder), dtype=np.int64)
-        return Extraction(places, self.reasons, self.broken, self.first_broken, self.labels_seen)
+        places = np.setdiff1d(places, np.array([each.place for each in self.left], np.int64))
+        return Extraction(places, self.reasons, self.broken, self.first_broken, self.labels_seen, tuple(self.left))
+
+    def _take(self, record: Record, content: RawRow, repairs: tuple[str, ...]) -> int:
+        """A record into roster and store; its place."""
+        key = record_key(record, self.intake.mark)
+        decided = None
+        if self.intake.honoured is not None:
+            decided = self.intake.honoured.decide(
+                record, key, mark=self.intake.mark, part=self.number, test=self.role == "test"
+            )
+            record = decided.record
+        now = key if decided is None else decided.key
+        when = self.intake.clock.when(content, record.source)
+        place = self.intake.builder.add(record, now, self.number, when=when)
+        self.intake.store.accept(record, content, keep=self.intake.keeps_rows)
+        if repairs:
+            self.change(record.source, record.row, repairs, content)
+        if decided is not None and decided.settled.decisions:
+            self._note(decided, place, key, content)
+        return place
+
+    def _note(self, decided: Decided, place: int, read_as: str, content: RawRow) -> None:
+        """Note what a person decided about a record that was taken in."""
+        if decided.key != read_as:
+            self.intake.builder.edited(place, read_as)
+        if decided.changes:
+            self.change(decided.record.source, decided.record.row, decided.changes, content, decided.detail)
+        dropped = decided.dropped(place)
+        if dropped is not None:
+            self.left.append(dropped)
+        else:
+            self.intake.kept[place] = decided.settled
+
+    def _hide(self, hiding: Hiding) -> None:
+        """Take in what waits, without personal data."""
+        waiting, self._waiting = self._waiting, []
+        handled = hiding.hide([each.record for each in waiting], test=self.role == "test")
+        for each, after in zip(waiting, handled, strict=True):
+            if after.rejected is not None:
+                reason, detail = after.rejected
+                source, row = each.record.source, each.record.row
+                content = raw_row(each.content)
+                self.reject(Rejected(source=source, row=row, reason=reason, detail=detail, content=content))
+                hiding.note(after, None)
+                continue
+            hiding.note(after, self._take(after.record, each.content, each.repairs))
+            if after.changed:
+                self.change(after.record.source, after.record.row, (CHANGE,), each.content, after.detail)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +210,8 @@ class Extraction:
     """Where the first of them is, as a phrase."""
     labels_seen: Counter[str]
     """Labels as they stand in the file, before renaming and filtering."""
+    left: tuple[Dropped, ...] = ()
+    """Records that a person decided to drop: in the roster, and not among the places."""
 
 
 def extract_examples(
@@ -149,9 +246,7 @@ def extract_examples(
                 id="", text=text, label=named, group=group_of(cells, number, table, columns.group), source=name,
                 row=number, user_id=cell_or_none(cells, columns.id),
             )  # fmt: skip
-            part.accept(record, text_sha256(normalised(text))[:16], cells)
-            if repairs:
-                part.change(name, number, repairs)
+            part.accept(record, cells, repairs)
     return part.extraction()
 
 
@@ -202,19 +297,6 @@ def check_label_settings(section: DataSection, seen: Mapping[str, int]) -> list[
 def placeholder_labels(labels: Iterable[str]) -> list[str]:
     """Those labels that look like a missing one."""
     return sorted(label for label in labels if label.casefold() in PLACEHOLDERS)
-
-
-def similar_labels(labels: Sequence[str]) -> list[str]:
-    """Notices about labels that differ only in case, spaces or dashes."""
-    by_form: dict[str, list[str]] = {}
-    for label in sorted(set(labels)):
-        by_form.setdefault(re.sub(r"[\s_-]+", " ", label.casefold()), []).append(label)
-    return [
-        f"labels {' and '.join(f'`{label}`' for label in same)} differ only in how they are written; "
-        "data.label_names can make them one"
-        for same in by_form.values()
-        if len(same) > 1
-    ]
 
 
 def in_order(reasons: Mapping[str, int]) -> dict[str, int]:

@@ -20,6 +20,8 @@ SUFFIXES = {
     ".parquet": "parquet",
     ".xlsx": "xlsx",
     ".xlsm": "xlsx",
+    ".arrow": "arrow",
+    ".xml": "xml",
 }
 """Ending of a name -> format."""
 WANTED = "csv, tsv, json, jsonl, parquet or xlsx"

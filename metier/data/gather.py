@@ -1,27 +1,32 @@
-"""All files of a recipe as tables, by split: read, with answers beside them joined and nested records taken out."""
+"""All files of a recipe, by split: opened, with answers beside them joined and nested records taken out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from metier.data.answers import answers_beside
+from metier.data.batches import Batch
+from metier.data.data_file import Beside, DataFile, nothing_beside
+from metier.data.data_source import DataSource, Watch, one_source
+from metier.data.dataset_info import ListedData
+from metier.data.formats import data_suffix
 from metier.data.locate import Located, short_names
 from metier.data.paths import explode
 from metier.data.shapes import implied_records
-from metier.data.sources import data_suffix, read_table
-from metier.data.table import Table, counted
+from metier.data.stream import HowToRead, RowStream, stream_rows
+from metier.data.table import Table
 from metier.errors import DataError
 from metier.recipe.sections import DataSection
 from metier.recipe.tasks import WRITES
 
 SPLITS = ("train", "validation", "test")
-ANSWER = "answer"
-"""Column that the lines of `data.answers` become."""
 
 
-def read_all(located: Located, section: DataSection, *, task: str) -> dict[str, list[Table]]:
-    """Read every file of every split.
+def open_files(located: Located, section: DataSection, *, task: str) -> dict[str, list[DataFile]]:
+    """Open every file of every split.
 
     Args:
         located: Which files.
@@ -32,18 +37,47 @@ def read_all(located: Located, section: DataSection, *, task: str) -> dict[str, 
         DataError: A file cannot be read, two splits have the same content, or answers do not fit their file.
     """
     names = dict(zip(located.all_files(), short_names(located.all_files()), strict=True))
-    tables: dict[str, list[Table]] = {}
+    files: dict[str, list[DataFile]] = {}
     for role in SPLITS:
         paths: tuple[Path, ...] | None = getattr(located, role)
-        answers = located.answers.get(role)
         if paths is None:
             continue
-        tables[role] = [_read(path, names[path], section, located, aligned=answers is not None) for path in paths]
-        if answers is not None:
-            tables[role] = [_with_answers(tables[role][0], answers, section)]
-        tables[role] = [take_out_records(table, section.records, task) for table in tables[role]]
-    _refuse_same_content(tables)
-    return tables
+        answers = located.answers.get(role)
+        how = _how(section, located)
+        files[role] = []
+        for path in paths:
+            source = one_source(path, name=names[path])
+            chosen = how if how.format != "auto" or answers is None else _lines_without_a_suffix(source, how)
+            opened = DataFile(partial(_opened, source, chosen), _beside(source, section, answers, located.listed))
+            records = _records_path(opened.table, section.records, task)
+            if records is not None and opened.table.source.format != "xml":
+                opened.take_out(records)
+            files[role].append(opened)
+    _refuse_same_content(files)
+    return files
+
+
+def look_at_files(located: Located, section: DataSection, *, task: str) -> dict[str, list[Table]]:
+    """Every file of every split as a table: all of its rows, or where those are many every n-th, which is said.
+
+    Args:
+        located: Which files.
+        section: The recipe's data section.
+        task: The recipe's task.
+
+    Raises:
+        DataError: As `open_files`.
+    """
+    files = open_files(located, section, task=task)
+    return {role: [_looked_at(file) for file in part] for role, part in files.items()}
+
+
+def _looked_at(file: DataFile) -> Table:
+    if file.whole:
+        return file.table
+    kept, rows = len(file.table.rows), file.table.source.rows
+    said = f"{file.table.source.name}: {rows:,} rows, of which {kept:,} spread over the file were looked at"
+    return replace(file.table, notices=(*file.table.notices, said))
 
 
 def take_out_records(table: Table, records: str | None, task: str) -> Table:
@@ -57,52 +91,61 @@ def take_out_records(table: Table, records: str | None, task: str) -> Table:
     Raises:
         DataError: The recipe's path leads to no list.
     """
-    path = records or (implied_records(table) if task in WRITES else None)
-    return table if path is None else explode(table, path)
+    path = _records_path(table, records, task)
+    return table if path is None or table.source.format == "xml" else explode(table, path)
 
 
-def _read(path: Path, name: str, section: DataSection, located: Located, *, aligned: bool) -> Table:
+def _records_path(table: Table, records: str | None, task: str) -> str | None:
+    return records or (implied_records(table) if task in WRITES else None)
+
+
+def _how(section: DataSection, located: Located) -> HowToRead:
     form: str = section.format
     if form == "auto" and located.documents:
         form = "text"
-    if form == "auto" and aligned and not data_suffix(path):
-        form = "lines"
-    return read_table(
-        path,
+    return HowToRead(
         format=form,
         delimiter=section.delimiter,
         encoding=section.encoding,
         sheet=section.sheet,
-        name=name,
+        records=section.records,
     )
 
 
-def _with_answers(table: Table, path: Path, section: DataSection) -> Table:
-    """The table with the lines of another file as its last column."""
-    answers = read_table(path, format="lines", encoding=section.encoding)
-    rows, lines = table.source.rows, len(answers.rows)
-    if rows != lines:
-        found = f"has {counted(lines, 'line')}, and {table.source.name} has {counted(rows, 'row')}"
-        raise DataError(path.name, found, "one answer a row", "Give the two files that belong together.")
-    name = ANSWER
-    while name in table.columns:
-        name += "_"
-    by_number = dict(zip(answers.row_numbers, answers.rows, strict=True))
-    columns = (*table.columns, name)
-    return replace(
-        table,
-        rows=[{**row, name: by_number[n]["text"]} for row, n in zip(table.rows, table.row_numbers, strict=True)],
-        columns=columns,
-        source=replace(table.source, columns=columns),
-        notices=(*table.notices, f"{table.source.name}: answers are the lines of {path.name} (`{name}`)"),
-    )
+def _lines_without_a_suffix(source: DataSource, how: HowToRead) -> HowToRead:
+    """Inputs beside lines of answers are lines too, where their name says nothing else."""
+    if data_suffix(source.inner):
+        return how
+    return HowToRead(format="lines", encoding=how.encoding)
 
 
-def _refuse_same_content(tables: Mapping[str, Sequence[Table]]) -> None:
+def _opened(source: DataSource, how: HowToRead, watch: Watch | None) -> RowStream:
+    return stream_rows(source, how, watch=watch)
+
+
+def _beside(
+    source: DataSource, section: DataSection, answers: Path | None, listed: ListedData | None
+) -> Callable[[], Beside]:
+    if answers is not None:
+        return answers_beside(answers, source.name, section)
+    return nothing_beside if listed is None else partial(_with_usual_names, listed)
+
+
+def _with_usual_names(listed: ListedData) -> Beside:
+    """A file of a listed data set, whose columns get the names that they have everywhere else."""
+
+    def mended(batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            yield replace(batch, rows=[listed.usual(row) for row in batch.rows])
+
+    return Beside(mend=mended)
+
+
+def _refuse_same_content(files: Mapping[str, Sequence[DataFile]]) -> None:
     seen: dict[str, tuple[str, str]] = {}
-    for role, part in tables.items():
-        for table in part:
-            other_role, other = seen.setdefault(table.source.sha256, (role, table.source.name))
+    for role, part in files.items():
+        for file in part:
+            other_role, other = seen.setdefault(file.source.sha256, (role, file.source.name))
             if other_role != role:
-                found = f"{table.source.name} has the same content as {other}, the {other_role} file"
+                found = f"{file.source.name} has the same content as {other}, the {other_role} file"
                 raise DataError(f"data.{role}", found, "another file", f"Leave data.{role} out: it is then drawn.")

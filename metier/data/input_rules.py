@@ -8,16 +8,20 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from metier.data.cleaning.repairs import TEXT_REPAIRS, repair_text
+from metier.data.cleaning.secrets import mask_secrets
 from metier.data.paths import cell_at
+from metier.data.privacy.saved import InputProtection
 from metier.data.records import Input, spoken
 from metier.data.shapes import SHAPES
 from metier.data.table import missing_column
 from metier.data.turns import RowFault, Turns, before_answer, in_order, without_answer
 from metier.errors import DataError
+from metier.recipe.data_sections import DataSection
 from metier.store.files import read_json, write_json
 from metier.store.values import from_plain
 
@@ -55,18 +59,39 @@ def _bare_ends(text: str) -> str:
     return text if "\n" in text else text.strip()
 
 
-# In this order: a removed character may bring two together that compose, or leave a space at an end.
+SECRETS = "secrets"
+"""The repair that `data.secrets: mask` adds."""
+# In this order: mojibake is known by characters that would be removed as invisible, a removed character may bring two
+# together that compose, or leave a space at an end. `cleaning/repairs.py` says more.
 REPAIRS: dict[str, Callable[[str], str]] = {
+    **TEXT_REPAIRS,
     "line ends": _line_ends,
     "invisible characters": _visible,
     "Unicode form": _composed,
+    SECRETS: mask_secrets,
     "white space": _single_spaces,
     "white space at the ends": _bare_ends,
 }
-LABELLED = ("line ends", "invisible characters", "Unicode form", "white space")
-"""Repairs of a text that gets a label: how its words are spaced says nothing."""
-WRITTEN = ("line ends", "invisible characters", "Unicode form", "white space at the ends")
-"""Repairs of texts that are learned: code, tables and lists keep their spaces."""
+LABELLED = (*TEXT_REPAIRS, "line ends", "invisible characters", "Unicode form", "white space")
+"""Repairs of a text that gets a label: how its words are spaced, and its markup, say nothing."""
+WRITTEN = (
+    "terminal codes", "mojibake", "ligatures", "line ends", "invisible characters", "Unicode form",
+    "white space at the ends",
+)  # fmt: skip
+"""Repairs of texts that are learned: code, tables and lists keep their spaces, and pages their markup."""
+
+
+def repairs_of(section: DataSection, usual: Sequence[str]) -> tuple[str, ...]:
+    """The repairs that a recipe asks for, in their stated order.
+
+    Args:
+        section: The recipe's data section.
+        usual: Those of the task, `LABELLED` or `WRITTEN`; taken where the recipe names none.
+    """
+    wanted = set(usual if section.repairs is None else section.repairs)
+    if section.secrets == "mask":
+        wanted.add(SECRETS)
+    return tuple(name for name in REPAIRS if name in wanted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +124,8 @@ class InputRules:
     """Path of the list inside each row whose items are the records (`gather.take_out_records`)."""
     lines: bool = False
     """Whether training read plain text, each line a row: a file to predict without a table's ending is read so too."""
+    protection: InputProtection | None = None
+    """What is done to personal data in every input, beside the repairs (`privacy/inputs.py`). None: nothing."""
 
     @property
     def converses(self) -> bool:
@@ -173,13 +200,7 @@ class InputRules:
 
     def repair(self, text: str) -> tuple[str, tuple[str, ...]]:
         """`text` after all repairs, and the names of those that changed it."""
-        used = []
-        for name in self.repairs:
-            repaired = REPAIRS[name](text)
-            if repaired != text:
-                used.append(name)
-                text = repaired
-        return text, tuple(used)
+        return repair_text(text, self.repairs, REPAIRS)
 
     def write(self, path: Path) -> None:
         """Save as `input.json`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from metier.data.batches import FileFacts, ReadRow, whole_content
@@ -16,6 +16,8 @@ from metier.errors import DataError
 _SHAPES = "a list of objects, a dict of records, or one object a line (jsonl)"
 _MOST_WHOLE = 2**27
 """Characters of the longest JSON that is no list: it is only understood as a whole."""
+_DIFFERENT = 0.9
+"""Share of the inner names that differ where these are no fields of records."""
 
 
 def read_json(data: bytes, options: ReadOptions) -> Content:
@@ -145,7 +147,7 @@ def _records(value: Any, name: str) -> list[Any]:
     if isinstance(value, dict) and value:
         parts = list(value.values())
         if all(isinstance(part, dict) for part in parts):
-            return [{"key": key, **part} for key, part in value.items()]
+            return _listed_texts(value) or [{"key": key, **part} for key, part in value.items()]
         lists = [part for part in parts if isinstance(part, list)]
         even = len(lists) == len(parts) and len({len(part) for part in parts}) == 1
         if even and not (parts[0] and isinstance(parts[0][0], dict)):
@@ -154,6 +156,25 @@ def _records(value: Any, name: str) -> list[Any]:
         if len(records) == 1:
             return list(records[0])
     raise DataError(name, f"holds {_shape(value)}", _SHAPES, "Save the records in one of these forms.")
+
+
+def _listed_texts(value: Mapping[str, Mapping[str, Any]]) -> list[Any]:
+    """A row a text, where texts stand in lists under two names each (`{group: {page: [text, …]}}`); else nothing.
+
+    Records have fields in common; where hardly a name comes twice, the names are no fields.
+    """
+    names = [name for part in value.values() for name in part]
+    if len(value) < 2 or len(set(names)) < _DIFFERENT * len(names) or not names:
+        return []
+    lists = [texts for part in value.values() for texts in part.values()]
+    if not all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in lists):
+        return []
+    return [
+        {"key": key, "name": name, "text": text}
+        for key, part in value.items()
+        for name, texts in part.items()
+        for text in texts
+    ]
 
 
 def _is_plain(value: Any) -> bool:

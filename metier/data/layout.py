@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from metier.data.columns import ColumnStats, column_stats, given_text, guess_text, plain_name, question_parts
-from metier.data.input_rules import WRITTEN, InputRules
+from metier.data.input_rules import WRITTEN, InputRules, repairs_of
 from metier.data.paths import check_path, reaches
 from metier.data.shapes import SHAPES, Fields, holds_turns, recognise_shape
 from metier.data.table import Table, column_list, missing_column
@@ -103,8 +103,9 @@ def layout_of(section: DataSection, task: str, table: Table) -> Layout:
     if section.system is not None:
         fields = {**fields, "system": section.system}
     rules = InputRules(
-        text_columns=(), repairs=WRITTEN, task=task, shape=shape, fields=dict(fields), records=section.records
-    )
+        text_columns=(), repairs=repairs_of(section, WRITTEN), task=task, shape=shape, fields=dict(fields),
+        records=section.records,
+    )  # fmt: skip
     notice = f"{table.source.name}: read as {SHAPES[shape].said} ({_fields_said(fields)})"
     return Layout(rules=rules, notices=(notice,) if section.shape == "auto" else ())
 
@@ -224,8 +225,8 @@ def _of_columns(section: DataSection, task: str, table: Table) -> Layout:
         raise DataError("data.answer", f"`{answer}` is also the text", "another column", "Name the answer's column.")
     fields = {"answer": answer, **({"system": section.system} if section.system is not None else {})}
     rules = InputRules(
-        text_columns=text, template=template, repairs=WRITTEN, task=task, fields=fields, records=section.records,
-        lines=table.source.format == "lines",
+        text_columns=text, template=template, repairs=repairs_of(section, WRITTEN), task=task, fields=fields,
+        records=section.records, lines=table.source.format == "lines",
     )  # fmt: skip
     if rules.lines:
         found = []  # there is nothing to choose between
@@ -248,8 +249,9 @@ def _of_documents(section: DataSection, table: Table) -> Layout:
     for path in text:
         check_path(table, path, "data.text")
     rules = InputRules(
-        text_columns=text, template=template, repairs=WRITTEN, task="text", shape="documents", records=section.records
-    )
+        text_columns=text, template=template, repairs=repairs_of(section, WRITTEN), task="text", shape="documents",
+        records=section.records,
+    )  # fmt: skip
     read_so = table.source.format in ("text", "lines")
     notices = (f"data.text found by itself: {column_list(text)}",) if found and not read_so else ()
     return Layout(rules=rules, found=("text",) if notices else (), notices=notices)

@@ -8,7 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from metier.data.sources import data_stem, data_suffix
+from metier.data.data_source import find_sources, one_source
+from metier.data.dataset_info import FILE as LISTS
+from metier.data.dataset_info import ListedData, is_listed, listed_data
+from metier.data.formats import data_stem, data_suffix
 from metier.data.text_reader import DOCUMENTS
 from metier.errors import DataError
 from metier.recipe.sections import DataSection
@@ -37,6 +40,8 @@ class Located:
     """Split -> the file whose lines are its answers."""
     documents: bool = False
     """Whether each file of train is one document."""
+    listed: ListedData | None = None
+    """What a `dataset_info.json` says of the files of train."""
 
     def all_files(self) -> tuple[Path, ...]:
         """Every file once, train first."""
@@ -57,9 +62,10 @@ def locate_files(section: DataSection, *, task: str = "classification") -> Locat
         located_documents = locate_documents(section)
         if located_documents is not None:
             return located_documents
-    located = {"train": _files(section.train, "train")}
-    notices: list[str] = []
-    folder = _folder_of(section.train)
+    listed = _listed(section)
+    located = {"train": _files(section.train, "train") if listed is None else listed.files}
+    notices = [] if listed is None else list(_said_of_listed(listed))
+    folder = _folder_of(section.train) if listed is None else None
     for role, given in (("validation", section.validation), ("test", section.test)):
         if given is not None:
             located[role] = _files(given, role)
@@ -84,6 +90,7 @@ def locate_files(section: DataSection, *, task: str = "classification") -> Locat
         test=located.get("test"),
         notices=tuple(notices),
         answers=_answer_files(section, located),
+        listed=listed,
     )
 
 
@@ -226,8 +233,49 @@ def _answer_files(section: DataSection, located: Mapping[str, tuple[Path, ...]])
     return answers
 
 
+def _listed(section: DataSection) -> ListedData | None:
+    """The data set of a `dataset_info.json` that `data.train` means; None where it means a file, a folder or a glob."""
+    path = expanded(section.train)
+    if not is_listed(path):
+        if section.dataset is not None:
+            fix = "Give data.train as that file or its folder, or remove data.dataset."
+            raise DataError("data.dataset", f"is set, and `{section.train}` is no {LISTS}", "", fix)
+        return None
+    if path.is_dir() and section.dataset is None and _role_file(path, "train") is not None:
+        return None
+    return listed_data(path, section.dataset)
+
+
+def _said_of_listed(listed: ListedData) -> tuple[str, ...]:
+    used = ", ".join(file.name for file in listed.files[:3])
+    more = f" and {len(listed.files) - 3} more" if len(listed.files) > 3 else ""
+    said = [f"{LISTS}: data set `{listed.name}`, read from {used}{more} as {listed.shape}", *listed.notices]
+    if listed.num_samples is not None:
+        said.append(f"{LISTS}: num_samples {listed.num_samples:,} is not applied; data.max_examples is the same here")
+    return tuple(said)
+
+
+def _packed(path: Path, role: str) -> tuple[Path, ...] | None:
+    """The table inside a zip archive that is for `role`; None: the path is no archive, nor inside one."""
+    if path.is_file() and path.suffix.lower() != ".zip":
+        return None
+    if not path.is_file() and not any(parent.is_file() for parent in path.parents):
+        return None
+    inside = find_sources(path)
+    if len(inside) == 1:
+        return (path,)
+    named = [source for source in inside if role_of(source.inner) == role]
+    if len(named) == 1:
+        return (path / str(named[0].member),)
+    one_source(path)  # says what is in it, and how to name one
+    return (path,)
+
+
 def _files(text: str, role: str) -> tuple[Path, ...]:
     path = expanded(text)
+    packed = _packed(path, role)
+    if packed is not None:
+        return packed
     if path.is_file():
         return (path,)
     if path.is_dir():

@@ -18,6 +18,8 @@ from metier.errors import DataError
 
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(-?\d+)\]")
 _SAMPLE = 200
+NO_RECORDS = "no records"
+"""The reason of a row without a list of records."""
 
 
 def cell_at(row: Mapping[str, object], path: str) -> str:
@@ -90,40 +92,62 @@ def explode(table: Table, path: str) -> Table:
         DataError: No row has a list there.
     """
     check_path(table, path, "data.records")
+    inside = records_of(table, path)
+    if not inside.rows:
+        fix = "Name the list whose items are the records."
+        raise DataError("data.records", f"`{path}` is no list in any row of {table.source.name}", "a list", fix)
+    columns: dict[str, None] = dict.fromkeys(table.columns)
+    for row in inside.rows:
+        columns.update(dict.fromkeys(row))
+    notice = said_of_records(inside, len(inside.rows), len(table.rows), path, shared=bool(inside.shared_rows))
+    return replace(
+        inside,
+        rows=[{name: row.get(name) for name in columns} for row in inside.rows],
+        columns=tuple(columns),
+        source=replace(table.source, rows=len(inside.rows) + len(inside.broken), columns=tuple(columns)),
+        notices=(*table.notices, notice),
+    )
+
+
+def records_of(table: Table, path: str) -> Table:
+    """Some rows of a file as their records, of which there may be none; a row has the table's columns and its own.
+
+    Args:
+        table: Some rows.
+        path: Where the list is.
+    """
     rows: list[dict[str, str | None]] = []
     numbers: list[int] = []
-    columns: dict[str, None] = dict.fromkeys(table.columns)
     without: list[Rejected] = []
     for row, number in zip(table.rows, table.row_numbers, strict=True):
         items = value_at(row, path)
         if not isinstance(items, list) or not items:
             said = "holds no list at data.records" if not isinstance(items, list) else "its list of records is empty"
             without.append(
-                Rejected(source=table.source.name, row=number, reason="no records", detail=said, content=raw_row(row))
+                Rejected(source=table.source.name, row=number, reason=NO_RECORDS, detail=said, content=raw_row(row))
             )
             continue
         for item in items:
-            rows.append(_joined(row, path, item))
+            joined = _joined(row, path, item)
+            rows.append({**dict.fromkeys(table.columns), **joined})
             numbers.append(number)
-            columns.update(dict.fromkeys(rows[-1]))
-    if not rows:
-        fix = "Name the list whose items are the records."
-        raise DataError("data.records", f"`{path}` is no list in any row of {table.source.name}", "a list", fix)
-    found = counted(len(rows), "record")
     shared = frozenset(number for number, count in Counter(numbers).items() if count > 1)
-    together = "; those of one row stay in one split" if shared else ""
-    notice = f"{table.source.name}: {found} in {counted(len(table.rows), 'row')} (`{path}`){together}"
     broken = [*table.broken, *without]
-    return replace(
-        table,
-        rows=[{name: row.get(name) for name in columns} for row in rows],
-        row_numbers=numbers,
-        columns=tuple(columns),
-        broken=broken,
-        source=replace(table.source, rows=len(rows) + len(broken), columns=tuple(columns)),
-        notices=(*table.notices, notice),
-        shared_rows=shared,
-    )
+    return replace(table, rows=rows, row_numbers=numbers, broken=broken, shared_rows=shared)
+
+
+def said_of_records(table: Table, records: int, rows: int, path: str, *, shared: bool) -> str:
+    """The notice about lists of records.
+
+    Args:
+        table: The file.
+        records: How many there are.
+        rows: Of the file.
+        path: Where the lists are.
+        shared: Whether a row holds several.
+    """
+    together = "; those of one row stay in one split" if shared else ""
+    return f"{table.source.name}: {counted(records, 'record')} in {counted(rows, 'row')} (`{path}`){together}"
 
 
 def _joined(row: RawRow, path: str, item: object) -> dict[str, str | None]:

@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from metier.data.card import DataCard, SplitCard
+from metier.data.beside import write_beside
+from metier.data.bias.copies import read_copies
+from metier.data.card import DataCard
+from metier.data.cleaning.rare_labels import rare_label_names
 from metier.data.columns import column_stats, guess_group
-from metier.data.divide import Division, divide_examples
-from metier.data.examples import broken_notice, in_order
-from metier.data.gather import SPLITS, read_all
+from metier.data.divide import divide_examples
+from metier.data.division import Division
+from metier.data.examples import Intake, broken_notice, in_order
+from metier.data.folds import draw_folds, write_folds
+from metier.data.gather import SPLITS, open_files
 from metier.data.input_rules import InputRules
-from metier.data.locate import locate_files
+from metier.data.label_merging import merge_labels
+from metier.data.locate import expanded, locate_files
 from metier.data.prepared import PreparedData
-from metier.data.reading import Reading, kind_of, read_records
-from metier.data.roster import Places, every
-from metier.data.splits import Split, SplitWriter
-from metier.data.spool import Spool, as_rejected, settled
-from metier.data.table import Table
-from metier.data.written import TURNS, count_turns
+from metier.data.privacy.hiding import make_hiding
+from metier.data.privacy.row_vault import row_vault
+from metier.data.privacy.strict_run import StrictRun, text_folder
+from metier.data.raw import read_raw
+from metier.data.reading import Files, Reading, kind_of, read_records
+from metier.data.record.decisions import load_decisions
+from metier.data.record.honour import Honoured
+from metier.data.record.stages import hash_stages
+from metier.data.record.write import Found, tell_found, write_data_record
+from metier.data.roster import Roster
+from metier.data.screening import Screened, Taken, screen_division
+from metier.data.splits import Split
+from metier.data.spool import Spool
+from metier.data.written_splits import write_division
 from metier.events import Notice, Observer, tell
 from metier.events import Table as TableEvent
+from metier.recipe.privacy_section import PrivacySection
 from metier.recipe.sections import DataSection
-from metier.store.files import read_json, whole_folder, write_json
+from metier.store.files import read_json, whole_folder
 from metier.store.fingerprint import fingerprint
+from metier.store.run_folder import DataFolder
 from metier.store.values import from_plain
 
 
@@ -37,6 +53,8 @@ def prepare_data(
     folder: Path,
     observers: Sequence[Observer] = (),
     task: str = "classification",
+    privacy: PrivacySection | None = None,
+    strict: StrictRun | None = None,
 ) -> PreparedData:
     """Read the files, clean and check their rows, and write three splits.
 
@@ -45,42 +63,82 @@ def prepare_data(
     Args:
         section: The recipe's data section.
         seed: The recipe's seed: which clusters are drawn for test and validation.
-        folder: Where the splits, `rejected.jsonl`, `changed.jsonl`, `card.json` and `input.json` go; it
-            is put in place as a whole.
-        observers: Get a `Notice` for every policy that was applied, and a table of the splits.
+        folder: Where the splits, `rejected.jsonl`, `changed.jsonl`, `card.json` and `input.json` go, with what the
+            cleaning steps found; it is put in place as a whole.
+        observers: Get a `Notice` for every policy that was applied, progress, and a table of the splits.
         task: The recipe's task: which kind of record a row becomes.
+        privacy: The recipe's privacy section. None: personal data is not looked for.
+        strict: What a run under `privacy: strict` writes with. None: it is not.
 
     Raises:
         DataError: The files, columns or rows cannot be used; it says what is needed.
+        MissingPackage: A step that the recipe asks for needs a package that is not installed.
     """
     located = locate_files(section, task=task)
-    tables = read_all(located, section, task=task)
-    sources = [table for part in tables.values() for table in part]
-    with whole_folder(folder) as target, Spool(target, kind_of(task)) as spool:
-        reading = read_records(section, task, tables, spool)
+    files = open_files(located, section, task=task)
+    with (
+        whole_folder(folder) as target,
+        text_folder(target, strict),
+        row_vault(strict) as vaulted,
+        Spool(target, kind_of(task), vaulted=vaulted) as spool,
+    ):
+        intake = Intake(
+            spool,
+            hiding=make_hiding(privacy, keep=None if vaulted is None else vaulted.hidden),
+            mark=spool.mark,
+            honoured=_honoured(section),
+        )
+        reading = read_records(section, task, files, intake, observers)
         spool.close()
-        division = divide_examples(reading.roster, reading.extracted, section, seed=seed, answer=reading.answer)
-        notices = [
-            *located.notices,
-            *(notice for table in sources for notice in table.notices),
-            *reading.notices,
-            *broken_notice(reading.extracted.values()),
-            *reading.later_notices,
-            *_group_notice(section, reading, tables),
-            *division.notices,
-        ]
-        cards, turns = _write_splits(division, tables, target, spool)
-        card = DataCard(
-            **reading.about, sources=tuple(table.source for table in sources),
-            labels=tuple(cards["train"].label_counts), splits=cards, rejected=in_order(division.reasons),
-            notices=tuple(notices), changed=dict(sorted(spool.repairs.items())),
-            fingerprint=fingerprint([cards[name].fingerprint for name in SPLITS]), counts=turns,
-        )  # fmt: skip
-        write_json(target / "card.json", card, format="card")
-        reading.rules.write(target / "input.json")
-    prepared = _prepared(card, reading.rules, folder)
+        roster, merged = _merge_labels(reading, section)
+        taken = Taken(spool=spool, intake=intake, reading=reading, merged=merged)
+        division = divide_examples(roster, reading.extracted, section, seed=seed, answer=reading.answer)
+        screened = screen_division(division, taken, section, task=task, seed=seed, observers=observers)
+        card = _written(division, taken, screened, section, target, files, seed=seed)
+        card = replace(card, notices=(*located.notices, *card.notices))
+        found = _found(screened, division, spool)
+        card = write_data_record(target, card, found, section, honoured=intake.honoured, texts=strict is None)
+        reading.rules.write(DataFolder(target).input)
     _announce(card, observers)
-    return prepared
+    tell_found(card, observers)
+    return load_prepared(folder)
+
+
+def _written(
+    division: Division, taken: Taken, screened: Screened, section: DataSection, target: Path, files: Files, *, seed: int
+) -> DataCard:
+    """Write the splits and what a recipe wants beside them; the card of it."""
+    spool, reading = taken.spool, taken.reading
+    written = write_division(division, spool, target, section, official=frozenset(files), merged=taken.merged)
+    folds, said = _write_folds(division, target, section, seed=seed)
+    beside = write_beside(target, spool, division, reading, section, seed=seed, found=screened.findings)
+    every = [file for part in files.values() for file in part]
+    notices = (
+        *(notice for file in every for notice in file.notices),
+        *reading.notices,
+        *broken_notice(reading.extracted.values()),
+        *reading.later_notices,
+        *_group_notice(section, reading, files),
+        *division.notices,
+        *screened.cleaned.notices,
+        *said,
+        *beside,
+    )
+    return DataCard(
+        **reading.about, sources=tuple(file.source for file in every),
+        answers=tuple(each for file in every for each in file.answers),
+        labels=tuple(written.cards["train"].label_counts), splits=written.cards, rejected=in_order(division.reasons),
+        notices=notices, changed=dict(sorted(spool.repairs.items())), counts=written.turns, folds=folds,
+        fingerprint=fingerprint([written.cards[name].fingerprint for name in SPLITS]),
+    )  # fmt: skip
+
+
+def _found(screened: Screened, division: Division, spool: Spool) -> Found:
+    """What the steps found, with the content of the data after each stage."""
+    splits = {name: division.places(name) for name in SPLITS}
+    cleaned = screened.cleaned
+    stages = hash_stages(spool.records(), splits, cleaned.drops, screened.findings)
+    return Found(findings=screened.findings, places=screened.places, done=cleaned.done, stages=stages)
 
 
 def load_prepared(folder: Path) -> PreparedData:
@@ -98,61 +156,51 @@ def load_prepared(folder: Path) -> PreparedData:
 
 def _prepared(card: DataCard, rules: InputRules, folder: Path) -> PreparedData:
     splits = {
-        name: Split(name=name, path=folder / f"{name}.parquet", fingerprint=card.splits[name].fingerprint)
+        name: Split(name=name, path=DataFolder(folder).split(name), fingerprint=card.splits[name].fingerprint)
         for name in SPLITS
     }
     return PreparedData(
-        card=card, train=splits["train"], validation=splits["validation"], test=splits["test"], rules=rules
-    )
+        card=card, train=splits["train"], validation=splits["validation"], test=splits["test"], rules=rules,
+        raw=read_raw(folder), copies=read_copies(folder),
+    )  # fmt: skip
 
 
-def _write_splits(
-    division: Division, tables: Mapping[str, object], target: Path, spool: Spool
-) -> tuple[dict[str, SplitCard], dict[str, int]]:
-    """Go through all records once more: each goes to its split, or to the rejected rows with its reason.
-
-    Returns:
-        The cards of the splits, and what conversations hold.
-    """
-    roster = division.roster
-    places: dict[str, Places] = {name: getattr(division, name) for name in SPLITS}
-    belongs = np.full(len(roster), -1, np.int8)
-    for number, name in enumerate(SPLITS):
-        belongs[places[name]] = number
-    flags, gone = every(np.arange(len(roster)), division.flags), {each.place: each for each in division.dropped}
-    writers = [SplitWriter(target / f"{name}.parquet", spool.kind) for name in SPLITS]
-    turns: Counter[str] = Counter()
-    for place, (record, content) in enumerate(spool.records()):
-        if belongs[place] >= 0:
-            writers[belongs[place]].write(settled(record, roster.id_of(place), flags[place]))
-            turns.update(count_turns([record]))
-        elif place in gone:
-            spool.reject(as_rejected(record, content, gone[place]))
-    cards = {}
-    for name, writer in zip(SPLITS, writers, strict=True):
-        mine = places[name]
-        doubts = {doubt: int(holds[mine].sum()) for doubt, holds in sorted(division.flags.items())}
-        cards[name] = SplitCard(
-            name=name,
-            rows=len(mine),
-            groups=len(np.unique(roster.cluster(mine))),
-            label_counts=roster.label_counts(mine),
-            fingerprint=writer.close(),
-            official=name in tables and name != "train",
-            flags={doubt: count for doubt, count in doubts.items() if count},
-        )
-    return cards, {what: turns[what] for what in TURNS if turns[what]}
+def _honoured(section: DataSection) -> Honoured | None:
+    """What a person decided, where the recipe names a file of it."""
+    return None if section.decisions is None else Honoured(load_decisions(expanded(section.decisions)))
 
 
-def _group_notice(section: DataSection, reading: Reading, tables: Mapping[str, Sequence[Table]]) -> list[str]:
-    if section.group is not None or {"test", "validation"} <= tables.keys():
+def _merge_labels(reading: Reading, section: DataSection) -> tuple[Roster, dict[str, str]]:
+    """The roster with rare labels under one name, and which they are."""
+    roster = reading.roster
+    if not roster.labelled:
+        return roster, {}
+    places = [part.places for role, part in reading.extracted.items() if role != "test"]
+    names = rare_label_names(roster.label_counts(np.concatenate(places)), section)
+    return merge_labels(roster, names), names
+
+
+def _write_folds(
+    division: Division, target: Path, section: DataSection, *, seed: int
+) -> tuple[tuple[int, ...], list[str]]:
+    """Write the folds of train and validation, where the recipe asks for them: their sizes, and what to say."""
+    if section.folds is None:
+        return (), []
+    places = np.union1d(division.train, division.validation)
+    folds = draw_folds(division.roster, places, count=section.folds, seed=seed)
+    write_folds(target, division.roster, folds)
+    return folds.sizes, folds.notices(section.time)
+
+
+def _group_notice(section: DataSection, reading: Reading, files: Files) -> list[str]:
+    if section.group is not None or {"test", "validation"} <= files.keys():
         return []
     rules, about = reading.rules, reading.about
     taken = {*rules.text_columns, *rules.fields.values(), about["label_column"], section.id}
     return [
         f"column `{name}` looks like rows that belong together; without data.group: {name} they may be torn "
         "between train and test, which flatters the result"
-        for name in guess_group(column_stats(tables["train"][0]), taken)
+        for name in guess_group(column_stats(files["train"][0].table), taken)
     ]
 
 

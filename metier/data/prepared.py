@@ -18,6 +18,10 @@ class PreparedData:
     validation: Split
     test: Split
     rules: InputRules
+    raw: Split | None = None
+    """Train as it was read, where the recipe says `data.ablation`."""
+    copies: Split | None = None
+    """Counterfactual copies of train records, where the recipe says `data.bias.augment` and there are any."""
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from metier.data.columns import choose_columns
-from metier.data.examples import Extraction, Intake, Store, check_label_settings, extract_examples
-from metier.data.input_rules import InputRules
+from metier.data.cleaning.rows import Finding
+from metier.data.columns import Columns, choose_columns
+from metier.data.data_file import DataFile
+from metier.data.dates import Clock
+from metier.data.examples import Extraction, Intake, check_label_settings, extract_examples
+from metier.data.giveaway_gate import giveaway_notices, giveaway_of
+from metier.data.input_rules import LABELLED, InputRules, repairs_of
 from metier.data.layout import lay_out
 from metier.data.roster import Roster
 from metier.data.table import Table
 from metier.data.written import extract_written
 from metier.errors import DataError
+from metier.events import Observer, Progress, tell
 from metier.recipe.sections import DataSection
 
-Tables = Mapping[str, Sequence[Table]]
+_TOLD_EVERY = 2**22
+"""Bytes of a file between two reports of progress."""
+Files = Mapping[str, Sequence[DataFile]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,26 +42,36 @@ class Reading:
     """Fields of the data card."""
     notices: tuple[str, ...]
     """About columns and shapes."""
+    findings: tuple[Finding, ...] = ()
+    """What the columns of train say before anything is divided."""
     later_notices: tuple[str, ...] = ()
-    """About labels; they come after what was broken."""
+    """About labels and personal data; they come after what was broken."""
 
 
-def read_records(section: DataSection, task: str, tables: Tables, store: Store) -> Reading:
-    """Make examples of the rows of all files.
+def read_records(
+    section: DataSection, task: str, files: Files, intake: Intake, observers: Sequence[Observer] = ()
+) -> Reading:
+    """Make examples of the rows of all files, a piece at a time.
 
     Args:
         section: The recipe's data section.
         task: The recipe's task.
-        tables: The files of each split, train first.
-        store: Where the records go.
+        files: The files of each split, train first.
+        intake: Takes the records in.
+        observers: Get progress through files that are read from disk again.
 
     Raises:
         DataError: The columns or the shape cannot be told, or are not there.
     """
-    intake = Intake(store)
+    intake.clock = Clock.of(section.time, {role: [file.table for file in part] for role, part in files.items()})
     if task == "classification":
-        return _labelled(section, tables, intake)
-    return _written(section, task, tables, intake)
+        reading = _labelled(section, files, intake, observers)
+    else:
+        reading = _written(section, task, files, intake, observers)
+    if intake.hiding is None:
+        return reading
+    rules = replace(reading.rules, protection=intake.hiding.for_inputs())
+    return replace(reading, rules=rules, later_notices=(*reading.later_notices, *intake.hiding.notices()))
 
 
 def kind_of(task: str) -> str:
@@ -62,21 +79,30 @@ def kind_of(task: str) -> str:
     return "choice" if task == "classification" else KINDS[task][0]
 
 
-def _labelled(section: DataSection, tables: Tables, intake: Intake) -> Reading:
+def _labelled(section: DataSection, files: Files, intake: Intake, observers: Sequence[Observer]) -> Reading:
+    first = files["train"][0].table
     if section.answers is not None and section.label is None:
-        section = section.model_copy(update={"label": tables["train"][0].columns[-1]})
+        section = section.model_copy(update={"label": first.columns[-1]})
     if section.shape not in ("auto", "columns"):
         wanted = "columns or paths, such as `messages[-2].content`"
         fix = "Remove it, and name them as data.text and data.label."
         raise DataError("data.shape", f"is {section.shape}, but task classification reads columns", wanted, fix)
-    columns = choose_columns(section, [table for part in tables.values() for table in part])
+    columns = choose_columns(section, [file.table for part in files.values() for file in part])
+    found = _given_away(section, files, columns)
     rules = InputRules(
         text_columns=columns.text, template=columns.template, records=section.records,
-        lines=tables["train"][0].source.format == "lines",
+        repairs=repairs_of(section, LABELLED),
+        lines=first.source.format == "lines",
     )  # fmt: skip
     extracted = {
-        role: extract_examples(part, intake.part(), columns=columns, rules=rules, section=section)
-        for role, part in tables.items()
+        role: extract_examples(
+            (piece for file in part for piece in _pieces(file, observers)),
+            intake.part(role),
+            columns=columns,
+            rules=rules,
+            section=section,
+        )
+        for role, part in files.items()
     }
     seen: Counter[str] = sum((part.labels_seen for part in extracted.values()), Counter())
     return Reading(
@@ -92,20 +118,34 @@ def _labelled(section: DataSection, tables: Tables, intake: Intake) -> Reading:
             "found_by_itself": columns.found_by_itself,
         },
         notices=columns.notices,
-        later_notices=tuple(check_label_settings(section, seen)),
+        findings=found,
+        later_notices=(
+            *check_label_settings(section, seen),
+            *(said for each in found for said in giveaway_notices(each)),
+        ),
     )
 
 
-def _written(section: DataSection, task: str, tables: Tables, intake: Intake) -> Reading:
-    layouts = lay_out(section, task, tables)
+def _given_away(section: DataSection, files: Files, columns: Columns) -> tuple[Finding, ...]:
+    if section.giveaway == "off":
+        return ()
+    return (giveaway_of([file.table for file in files["train"]], section, columns),)
+
+
+def _written(section: DataSection, task: str, files: Files, intake: Intake, observers: Sequence[Observer]) -> Reading:
+    layouts = lay_out(section, task, {role: [file.table for file in part] for role, part in files.items()})
     extracted = {
         role: extract_written(
-            [(table, layout.rules) for table, layout in zip(part, layouts[role], strict=True)],
-            intake.part(),
+            (
+                (piece, layout.rules)
+                for file, layout in zip(part, layouts[role], strict=True)
+                for piece in _pieces(file, observers)
+            ),
+            intake.part(role),
             section=section,
             task=task,
         )
-        for role, part in tables.items()
+        for role, part in files.items()
     }
     first = layouts["train"][0]
     fields = dict(first.rules.fields)
@@ -127,6 +167,19 @@ def _written(section: DataSection, task: str, tables: Tables, intake: Intake) ->
         },
         notices=tuple(notice for part in layouts.values() for layout in part for notice in layout.notices),
     )
+
+
+def _pieces(file: DataFile, observers: Sequence[Observer]) -> Iterator[Table]:
+    """The rows of one file, told how far reading is where that takes a while."""
+    last = 0
+
+    def watch(done: int, total: int) -> None:
+        nonlocal last
+        if done - last >= _TOLD_EVERY or done == total:
+            last = done
+            tell(observers, Progress(label=f"reading {file.source.name}", done=done, total=total, unit="bytes"))
+
+    return file.pieces(watch if observers else None)
 
 
 KINDS: Mapping[str, tuple[str, str]] = {

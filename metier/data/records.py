@@ -154,7 +154,31 @@ class Rejected:
     detail: str = ""
     """A sentence with numbers; never the text."""
     content: str = ""
-    """The raw row as it was read, so that it can be given back. Stays in the run folder."""
+    """The raw row as it was read, so that it can be given back. Stays in the run folder. Empty: it may not be kept."""
+    step: str = ""
+    """The step that removed it: see `reasons.py`, and the cleaning steps."""
+    version: int = 0
+    """Of the step's rules."""
+    sha256: str = ""
+    """Hash of the row as it was read (`reasons.row_sha256`). Empty: nothing of it could be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """A row that a step changed: a line of `changed.jsonl`."""
+
+    source: str
+    row: int
+    repairs: tuple[str, ...]
+    """What was changed, by name, in order."""
+    step: str = ""
+    """The step that did it: see `reasons.py`."""
+    version: int = 0
+    """Of the step's rules."""
+    sha256: str = ""
+    """Hash of the row as it was read (`reasons.row_sha256`)."""
+    detail: str = ""
+    """A sentence; never the text."""
 
 
 def as_input(record: Record) -> Input:

@@ -5,6 +5,7 @@ Two million records take about 150 MB here, whatever their texts are; the texts 
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,8 +43,12 @@ class Roster:
     """Place in `sources`."""
     row: NDArray[np.int64]
     """Data row in its file, 1-based."""
+    when: NDArray[np.float64]
+    """Seconds since 1970 by `data.time`; NaN where there is no date that can be read."""
     occurrence: NDArray[np.int64]
     """How many examples before it, among the files of the same split, have the same text."""
+    read_key: Hashes
+    """Key of the text as it was read, which its id begins with: another one where a person edited the text."""
     said: Hashes
     """Hashes of conversations up to each turn of the assistant, one example after the other, shape (M,)."""
     said_end: NDArray[np.int64]
@@ -60,7 +65,7 @@ class Roster:
 
     def id_of(self, place: int) -> str:
         """The id of an example's record: the same text gets the same id for ever."""
-        return f"{int(self.key[place]):016x}-{int(self.occurrence[place])}"
+        return f"{int(self.read_key[place]):016x}-{int(self.occurrence[place])}"
 
     def cluster(self, places: Places) -> NDArray[np.int64]:
         """What must not be torn apart, as a number each: a group, or all copies of one text.
@@ -107,25 +112,29 @@ class RosterBuilder:
     _group: array[int] = field(default_factory=lambda: array("i"))
     _source: array[int] = field(default_factory=lambda: array("i"))
     _row: array[int] = field(default_factory=lambda: array("q"))
+    _when: array[float] = field(default_factory=lambda: array("d"))
     _part: array[int] = field(default_factory=lambda: array("b"))
     _said: array[int] = field(default_factory=lambda: array("Q"))
     _said_end: array[int] = field(default_factory=lambda: array("q"))
     _strata: dict[str, int] = field(default_factory=dict)
     _groups: dict[str, int] = field(default_factory=dict)
     _sources: dict[str, int] = field(default_factory=dict)
+    _edited: dict[int, int] = field(default_factory=dict)
+    """Place -> key of the text as it was read, where a person edited it."""
     _labelled: bool = False
 
     def __len__(self) -> int:
         """Examples so far."""
         return len(self._key)
 
-    def add(self, record: Record, key: str, part: int) -> int:
+    def add(self, record: Record, key: str, part: int, *, when: float | None = None) -> int:
         """Take a record in; its place.
 
         Args:
             record: The record; its id is not read.
             key: Hash of its normalised text, 16 hexadecimal digits.
             part: Number of the split whose files it comes from.
+            when: Its date, in seconds since 1970, where it has one.
         """
         self._part.append(part)
         self._key.append(int(key, 16))
@@ -135,24 +144,38 @@ class RosterBuilder:
         self._group.append(ALONE if record.group is None else _number(self._groups, record.group))
         self._source.append(_number(self._sources, record.source))
         self._row.append(record.row)
+        self._when.append(math.nan if when is None else when)
         self._said.extend(int(each, 16) for each in exchanges(record))
         self._said_end.append(len(self._said))
         self._labelled = self._labelled or isinstance(record, Choice)
         return len(self._key) - 1
 
+    def edited(self, place: int, before: str) -> None:
+        """Note that a person edited the text of an example: its id stays that of the text as it was read.
+
+        Args:
+            place: The example.
+            before: Hash of the normalised text as it was read, 16 hexadecimal digits.
+        """
+        self._edited[place] = int(before, 16)
+
     def roster(self) -> Roster:
         """What was taken in so far."""
         key, part = np.array(self._key, np.uint64), np.array(self._part, np.int8)
+        read_key = key.copy() if self._edited else key
+        for place, before in self._edited.items():
+            read_key[place] = before
         occurrence = np.zeros(len(key), np.int64)
         for number in np.unique(part):
-            occurrence[part == number] = _ranks(key[part == number])
+            occurrence[part == number] = _ranks(read_key[part == number])
         return Roster(
-            key=key, occurrence=occurrence, gold=np.array(self._gold, np.uint64),
+            key=key, read_key=read_key, occurrence=occurrence, gold=np.array(self._gold, np.uint64),
             answers=np.array(self._answers, np.uint64), stratum=np.array(self._stratum, np.int32),
             group=np.array(self._group, np.int32), source=np.array(self._source, np.int32),
-            row=np.array(self._row, np.int64), said=np.array(self._said, np.uint64),
-            said_end=np.array(self._said_end, np.int64), strata=tuple(self._strata), groups=tuple(self._groups),
-            sources=tuple(self._sources), labelled=self._labelled,
+            row=np.array(self._row, np.int64), when=np.array(self._when, np.float64),
+            said=np.array(self._said, np.uint64), said_end=np.array(self._said_end, np.int64),
+            strata=tuple(self._strata), groups=tuple(self._groups), sources=tuple(self._sources),
+            labelled=self._labelled,
         )  # fmt: skip
 
 
@@ -165,6 +188,10 @@ class Dropped:
     """Short key, as in `Rejected`."""
     detail: str
     """A sentence with row numbers; never the text."""
+    step: str = ""
+    """The cleaning step whose doubt it was; empty: as `reasons.REJECTIONS` has the reason."""
+    version: int = 0
+    """Of the step's rules."""
 
 
 def _ranks(keys: Hashes) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Drawing test and validation by hash, so that adding rows never moves an old row.
+"""Drawing test and validation: by hash, so that adding rows never moves an old row, or by time.
 
 A cluster (rows of one group, or copies of one text) goes where the hash of seed and cluster says. The
 one exception is a label that would otherwise be without a row on one side; it is reported.
@@ -7,12 +7,13 @@ one exception is a label that would otherwise be without a row on one side; it i
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metier.data.roster import Dropped, Places, Roster, pick
+from metier.data.roster import ALONE, Dropped, Places, Roster, pick
 
 _FEW = 3
 
@@ -51,7 +52,7 @@ def draw_split(roster: Roster, places: Places, *, share: float, seed: int, name:
     _, first, cluster = np.unique(roster.cluster(places), return_index=True, return_inverse=True)
     names = [roster.cluster_name(place) for place in places[first].tolist()]
     hashes = np.array([unit_hash(seed, name, each) for each in names])
-    strata = _Strata.of(roster, places, cluster.reshape(-1))
+    strata = Strata.of(roster, places, cluster.reshape(-1))
     drawn = hashes < share
 
     def in_order(clusters: NDArray[np.int64]) -> list[int]:
@@ -75,8 +76,46 @@ def draw_split(roster: Roster, places: Places, *, share: float, seed: int, name:
     return Draw(rest=rest_of, drawn=taken, given=tuple(given), kept=tuple(kept))
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cut:
+    """A split taken from the newest examples, both sides in their old order."""
+
+    rest: Places
+    drawn: Places
+    since: float
+    """Date from which on examples were taken, in seconds since 1970; a group counts by its last one."""
+
+
+def cut_by_time(roster: Roster, places: Places, *, share: float) -> Cut | None:
+    """Take the newest examples, about `share` of all: as near to it as whole dates allow.
+
+    Examples of one date stay together; those of a group too, by its last date. Copies of a text need not: what becomes
+    of the older ones is a matter of leaks. Unlike a draw by hash, the boundary moves when rows are added.
+
+    Args:
+        roster: All examples.
+        places: What to take from; each has a date.
+        share: Share of examples, 0 to 1.
+
+    Returns:
+        Both sides; None where all have one date.
+    """
+    alone = roster.group[places] == ALONE
+    own = np.where(alone, -1 - np.arange(len(places)), roster.group[places].astype(np.int64))
+    _, unit = np.unique(own, return_inverse=True)
+    last = np.full(len(places), -np.inf)
+    np.maximum.at(last, unit, roster.when[places])
+    dates, counts = np.unique(last[unit], return_counts=True)
+    if len(dates) < 2:
+        return None
+    taken = np.cumsum(counts[::-1])[:-1]
+    since = float(dates[::-1][int(np.argmin(np.abs(taken - share * len(places))))])
+    drawn, rest = pick(places, last[unit] >= since)
+    return Cut(rest=rest, drawn=drawn, since=since)
+
+
 @dataclass(frozen=True, eq=False)
-class _Strata:
+class Strata:
     """Which clusters hold examples of which label."""
 
     labels: list[tuple[str, int]]
@@ -87,19 +126,23 @@ class _Strata:
     """The same, sorted by cluster."""
 
     @staticmethod
-    def of(roster: Roster, places: Places, cluster: NDArray[np.int64]) -> _Strata:
+    def of(roster: Roster, places: Places, cluster: NDArray[np.int64]) -> Strata:
+        """Look at `places`, whose clusters are numbers from 0, each used."""
         pairs = np.unique(np.stack([roster.stratum[places].astype(np.int64), cluster], axis=1), axis=0)
         labels = sorted((roster.strata[number], number) for number in np.unique(pairs[:, 0]).tolist())
-        return _Strata(labels, pairs, pairs[np.lexsort((pairs[:, 0], pairs[:, 1]))])
+        return Strata(labels, pairs, pairs[np.lexsort((pairs[:, 0], pairs[:, 1]))])
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[tuple[str, NDArray[np.int64]]]:
+        """Each label with its clusters, by name."""
         return ((label, self.clusters_of(number)) for label, number in self.labels)
 
     def clusters_of(self, label: int) -> NDArray[np.int64]:
+        """The clusters with an example of a label."""
         start, end = np.searchsorted(self.pairs[:, 0], [label, label + 1])
         return self.pairs[start:end, 1]
 
     def labels_of(self, cluster: int) -> list[int]:
+        """The labels of a cluster's examples."""
         start, end = np.searchsorted(self.by_cluster[:, 1], [cluster, cluster + 1])
         found: list[int] = self.by_cluster[start:end, 0].tolist()
         return found

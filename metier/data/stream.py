@@ -37,8 +37,10 @@ READERS: Mapping[str, RowReader] = {
     "xlsx": workbook_rows,
     "lines": line_rows,
     "text": document_rows,
+    "arrow": arrow_rows,
+    "xml": partial(xml_rows, records=None),
 }
-"""Format that a recipe can name -> its reader. Beside these there are xml, which wants a path, and arrow."""
+"""Format that a recipe can name -> its reader; xml is given the path of its rows besides."""
 _JUMP = ("parquet", "arrow", "xlsx")
 _WITH_HEADER = ("csv", "tsv", "xlsx")
 _HEAD = 2**20
@@ -52,7 +54,7 @@ class HowToRead:
     """What a recipe says about its files; None means: found by itself."""
 
     format: str = "auto"
-    """A name in `READERS`, `xml`, or `auto`: by content."""
+    """A name in `READERS`, or `auto`: by content."""
     delimiter: str | None = None
     """Column separator of a text table."""
     encoding: str | None = None
@@ -137,8 +139,6 @@ class RowStream:
     def _reader(self, found: str) -> RowReader:
         if found == "xml":
             return partial(xml_rows, records=self._how.records)
-        if found == "arrow":
-            return arrow_rows
         return partial(json_rows, pairs=self._how.pairs) if found == "json" else READERS[found]
 
     def _finished(self, found: str, facts: FileFacts, rows: int) -> FileSummary:

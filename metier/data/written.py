@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from metier.data.examples import Extraction, Part, cell_or_none, group_of
-from metier.data.input_rules import InputRules, normalised
+from metier.data.input_rules import InputRules
 from metier.data.records import Conversation, Passage, Preference, Record, Rejected, spoken
 from metier.data.table import RawRow, Table, raw_row
 from metier.data.turns import RowFault, before_answer, in_order, up_to_answer
 from metier.recipe.sections import DataSection
-from metier.store.fingerprint import text_sha256
 
 Common = dict[str, Any]
 """The fields that every record has, but for id and text."""
@@ -44,23 +43,15 @@ def extract_written(
             try:
                 record, repairs = RECORDS[task](row, rules, common)
             except RowFault as fault:
-                why = {"reason": fault.reason, "detail": fault.detail}
-                part.reject(Rejected(source=name, row=number, content=raw_row(row), **why))
+                content = raw_row(row)
+                part.reject(
+                    Rejected(source=name, row=number, reason=fault.reason, detail=fault.detail, content=content)
+                )
                 continue
-            part.accept(record, record_key(record), row)
             if number in table.repaired:
                 repairs = (table.repaired[number], *repairs)
-            if repairs:
-                part.change(name, number, repairs)
+            part.accept(record, row, repairs)
     return part.extraction()
-
-
-def record_key(record: Record) -> str:
-    """Hash of the normalised text and, where there is one, of the system prompt: what counts as the same question."""
-    messages = record.messages if isinstance(record, Conversation | Preference) else ()
-    system = "\0".join(message.content for message in messages if message.role == "system")
-    same = normalised(record.text) + (f"\0{normalised(system)}" if system else "")
-    return text_sha256(same)[:16]
 
 
 TURNS = ("turns", "answers", "not learned", "with a system prompt", "with tools")

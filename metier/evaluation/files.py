@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from metier.errors import ArgumentError, RunFolderError
-from metier.evaluation.results import ClassScore, Comparison, Estimate, Evaluation, Item, Overfitting
+from metier.evaluation.results import Ablation, ClassScore, Comparison, Estimate, Evaluation, Item, Overfitting
 from metier.store.files import read_json, read_json_lines, write_json, write_text
 from metier.store.values import from_plain, to_plain
 
-RESULTS, COMPARISON = "results.json", "comparison.json"
+RESULTS, COMPARISON, ABLATION = "results.json", "comparison.json", "ablation.json"
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 _OF_THE_SET = ("task", "set", "n", "labels")
 """Fields that all systems of a set share: said once, above them."""
@@ -112,6 +112,21 @@ def read_overfitting(path: Path) -> Overfitting:
         RunFolderError: It is missing or damaged.
     """
     return from_plain(Overfitting, read_json(path, format="overfitting"), where=str(path))
+
+
+def write_ablation(ablation: Ablation, folder: Path) -> None:
+    """Write `ablation.json`, beside the results and the comparison that it is about."""
+    write_json(folder / ABLATION, ablation, format="ablation")
+
+
+def read_ablation(folder: Path) -> Ablation | None:
+    """Read `ablation.json`; None where there is none.
+
+    Raises:
+        RunFolderError: It is damaged.
+    """
+    path = folder / ABLATION
+    return from_plain(Ablation, read_json(path, format="ablation"), where=str(path)) if path.exists() else None
 
 
 def _evaluation(results: Mapping[str, Any], name: str, items: tuple[Item, ...]) -> Evaluation:

@@ -107,6 +107,8 @@ class Evaluation:
     """Bootstrap resamples of its intervals, so that they can be computed again."""
     seed: int = 17
     """Seed of those resamples."""
+    hashed: bool = False
+    """Whether hashes stand for what its items say, as `privacy: strict` wants it; then counts cannot be made again."""
     items: tuple[Item, ...] = ()
 
 
@@ -180,6 +182,27 @@ class Overfitting:
     metric: str
     values: Mapping[str, Estimate]
     sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """What cleaning changed: the promoted way trained once more on rows as they were read, on the same test set."""
+
+    metric: str
+    """The primary metric."""
+    change: Estimate | None
+    """Its value with cleaning minus its value without, paired over the items; of a loss, above 0 is worse.
+    None: cleaning changed nothing that is learned from, so nothing was trained again."""
+    verdict: str
+    """improved, regressed, not worse, no evidence, underpowered: cleaning is the candidate; empty without a change."""
+    sentence: str
+    """The same in words, with numbers."""
+    records: Mapping[str, int]
+    """What was learned from: `cleaned` and `raw`."""
+    steps: Mapping[str, int]
+    """Optimiser steps that were taken, and `planned`, which is the same for both; empty where none are taken."""
+    notes: tuple[str, ...] = ()
+    """What the comparison does and does not say, as sentences."""
 
 
 def evaluations_of(systems: Sequence[Evaluation]) -> dict[str, Evaluation]:

@@ -12,9 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from metier.errors import MetierError
+from metier.evaluation.ablation import Trained, tell_ablation
 from metier.evaluation.compare import compare
 from metier.evaluation.evaluate import recompute
-from metier.evaluation.files import COMPARISON, RESULTS, items_path, read_comparison, read_evaluations, read_overfitting
+from metier.evaluation.files import (
+    ABLATION,
+    COMPARISON,
+    RESULTS,
+    items_path,
+    read_ablation,
+    read_comparison,
+    read_evaluations,
+    read_overfitting,
+)
 from metier.evaluation.measures import MEASURES
 from metier.evaluation.overfitting import judge_overfitting
 from metier.evaluation.results import Comparison, Evaluation, evaluations_of
@@ -73,20 +83,54 @@ def verify_set(folder: Path) -> tuple[Mismatch, ...]:
         reported = read_comparison(folder)
         again = _compare_again(reported, evaluations_of([recompute(evaluation) for evaluation in evaluations]))
         found += _differences(f"{folder.name}/{COMPARISON}", to_plain(reported), to_plain(again))
+        found += _verify_ablation(folder, again)
     return tuple(found)
+
+
+def _verify_ablation(folder: Path, again: Comparison) -> Iterator[Mismatch]:
+    """What `ablation.json` says, where there is one, against the comparison made again."""
+    reported = read_ablation(folder)
+    if reported is not None:
+        trained = Trained(records=reported.records, steps=reported.steps, notes=reported.notes)
+        recomputed = tell_ablation(again, trained)
+        yield from _differences(f"{folder.name}/{ABLATION}", to_plain(reported), to_plain(recomputed))
+
+
+def holds_hashes(root: Path) -> bool:
+    """Whether hashes stand for written answers, so that what they add to a metric cannot be counted again.
+
+    Args:
+        root: The folder that holds one folder for each set.
+
+    Raises:
+        RunFolderError: A file is missing or damaged.
+    """
+    folders = sorted(path.parent for path in root.glob(f"*/{RESULTS}"))
+    return any(evaluation.hashed for folder in folders for evaluation in read_evaluations(folder, items=False))
 
 
 def _recount(where: str, evaluation: Evaluation) -> Iterator[Mismatch]:
     """What written answers add to each metric, counted again from the texts of the items.
 
-    Inputs and probabilities are not among them: what is counted from those (`FROM_ELSEWHERE`) stays as it is.
+    Inputs and probabilities are not among them: what is counted from those (`FROM_ELSEWHERE`) stays as it is. Where
+    hashes stand for texts, exact matches alone can be counted again.
     """
+    if evaluation.hashed:
+        yield from _exact_matches(where, evaluation)
+        return
     again = MEASURES[evaluation.task].recount(evaluation.items)
     for place, (item, counts) in enumerate(zip(evaluation.items, again, strict=True), start=1):
         for name in {**counts, **item.counts}:
             if name not in FROM_ELSEWHERE and not same_counts(item.counts, counts, name):
                 reported, recomputed = item.counts.get(name), counts.get(name)
                 yield Mismatch(where=f"{where} row {place}: {name}", reported=str(reported), recomputed=str(recomputed))
+
+
+def _exact_matches(where: str, evaluation: Evaluation) -> Iterator[Mismatch]:
+    for place, item in enumerate(evaluation.items, start=1):
+        reported, again = item.counts.get("exact_match"), float(item.answer == item.gold)
+        if reported is not None and reported[0] != again:
+            yield Mismatch(where=f"{where} row {place}: exact_match", reported=str(reported[0]), recomputed=str(again))
 
 
 def _numbers(evaluation: Evaluation) -> Mapping[str, Any]:

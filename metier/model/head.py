@@ -31,7 +31,12 @@ class LinearHead:
 
 
 def fit_head(
-    features: Floats, labels: Sequence[int], classes: int, strength: float, weights: Mapping[int, float] | None = None
+    features: Floats,
+    labels: Sequence[int],
+    classes: int,
+    strength: float,
+    weights: Mapping[int, float] | None = None,
+    own: Sequence[float] | None = None,
 ) -> LinearHead:
     """Multinomial logistic regression on standardised features, folded into one linear layer.
 
@@ -41,13 +46,14 @@ def fit_head(
         classes: Number of classes, C.
         strength: scikit-learn's C.
         weights: Weight of each class's examples. None: all 1.
+        own: What each example weighs besides. None: all 1.
     """
     from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
     mean, spread = features.mean(axis=0), features.std(axis=0)
     spread = np.where(spread > 1e-8, spread, 1.0)
     model = LogisticRegression(C=strength, max_iter=3000, class_weight=dict(weights) if weights else None)
-    model.fit((features - mean) / spread, np.asarray(labels))
+    model.fit((features - mean) / spread, np.asarray(labels), sample_weight=None if own is None else np.asarray(own))
     weight = np.zeros((classes, features.shape[1]))
     bias = np.full(classes, -30.0)
     coefficients, intercepts = model.coef_, model.intercept_
@@ -73,9 +79,10 @@ def choose_head(
     validation: tuple[Floats, Sequence[int]],
     classes: int,
     weights: Mapping[int, float] | None = None,
+    own: Sequence[float] | None = None,
 ) -> ChosenHead:
     """Fit one head a strength on train and keep the one with the lowest validation loss."""
-    heads = {strength: fit_head(train[0], train[1], classes, strength, weights) for strength in STRENGTHS}
+    heads = {strength: fit_head(train[0], train[1], classes, strength, weights, own) for strength in STRENGTHS}
     gold = np.asarray(validation[1])
     losses = {}
     for strength, head in heads.items():

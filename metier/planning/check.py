@@ -9,9 +9,11 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from metier.data.prepare import prepare_data
+from metier.data.privacy.by_recipe import closed_network, refuse_unready
 from metier.device import available_memory_bytes, choose_hardware
 from metier.events import Observer, Progress, tell
 from metier.planning.desk import Checked, Desk, Pay
@@ -43,10 +45,11 @@ def check_recipe(recipe: Recipe, *, pay: Pay | None = None, observers: Sequence[
     path = Path(expand(recipe.output.dir)) if recipe.output.dir else default_run_path(recipe.name, identity)
     ways = resolve_candidates(recipe)
     hardware = choose_hardware(recipe.hardware)
-    with tempfile.TemporaryDirectory(prefix="metier-check-") as place:
+    refuse_unready(recipe, path)
+    with closed_network(recipe), tempfile.TemporaryDirectory(prefix="metier-check-") as place:
         folder, started = Path(place) / "data", time.perf_counter()
         # What it announces is part of the report.
-        data = prepare_data(recipe.data, seed=recipe.seed, folder=folder, task=recipe.task)
+        data = prepare_data(recipe.data, seed=recipe.seed, folder=folder, task=recipe.task, privacy=recipe.privacy)
         seconds = time.perf_counter() - started
         findings = find_in_data(data, folder, RunFolder(path))
         desk = Desk(
@@ -54,7 +57,7 @@ def check_recipe(recipe: Recipe, *, pay: Pay | None = None, observers: Sequence[
             available=available_memory_bytes() if hardware.device == "cpu" else None, data_seconds=seconds,
             observers=observers,
         )  # fmt: skip
-        checked = CHECKS[recipe.task](desk)
+        checked = _without_texts(CHECKS[recipe.task](desk), recipe)
     if checked.plan is not None:
         keep_plan(identity, hardware, checked.plan)
     tell(observers, Progress(label="check", done=1, total=1, unit="candidates"))
@@ -64,6 +67,14 @@ def check_recipe(recipe: Recipe, *, pay: Pay | None = None, observers: Sequence[
         candidates=checked.candidates, plan=checked.plan, paying=checked.paying,
         paying_reason=checked.paying_reason, warnings=checked.warnings,
     )  # fmt: skip
+
+
+def _without_texts(checked: Checked, recipe: Recipe) -> Checked:
+    """What was found; under `privacy: strict` no record is shown, not even as the numbers of its tokens."""
+    if not recipe.privacy.strict:
+        return checked
+    candidates = tuple(replace(each, views=(), pieces=()) for each in checked.candidates)
+    return replace(checked, candidates=candidates)
 
 
 def _check_data_only(desk: Desk) -> Checked:

@@ -43,6 +43,9 @@ def find_in_data(data: PreparedData, prepared: Path, run: RunFolder) -> DataFind
         shape=card.shape,
         answer_column=card.answer_column,
         texts=find_in_texts([*data.train.records(), *data.validation.records()]) if not card.labels else None,
+        steps=tuple(
+            f"{step.title}: {step.found}; done: {step.did}" for step in card.findings if step.doubts or step.done
+        ),
     )
 
 

@@ -96,6 +96,8 @@ class DataFindings:
     answer_column: str | None = None
     texts: TextFacts | None = None
     """None for classification."""
+    steps: tuple[str, ...] = ()
+    """What the cleaning steps found, a sentence for each that found something."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,10 @@ from pathlib import Path
 from string import Formatter
 
 from metier.recipe.candidates import resolve_candidates
+from metier.recipe.data_rules import data_rules
 from metier.recipe.faults import Fault
 from metier.recipe.methods import OPTIONS_READ, options_without_effect
+from metier.recipe.privacy_rules import privacy_rules
 from metier.recipe.sections import Recipe
 from metier.recipe.task_rules import shared_rules, way_rules
 from metier.recipe.tasks import LOWER_IS_BETTER, METRICS_OF, SYSTEMS_OF, WITHOUT_PROBABILITIES
@@ -275,5 +277,5 @@ def _same_candidates(ways: dict[str, Recipe]) -> Iterator[Fault]:
         seen.append((name, way))
 
 
-_SHARED = (shared_rules, _files, _columns, _labels, _evaluation, _judged, _gates)
+_SHARED = (shared_rules, privacy_rules, _files, _columns, _labels, data_rules, _evaluation, _judged, _gates)
 _WAYS = (_layers, _method, _quantized, _spread, _training, _prompt, way_rules)

@@ -193,6 +193,7 @@ SHORT_FORMS: Mapping[str, str] = {
     "output": "output: {{dir: {}}}",
     "prompt": "prompt: {{instruction: {}}}",
     "hardware": "hardware: {{device: {}}}",
+    "privacy": "privacy: {{policy: {}}}",
 }
 """What a section that was given as one text probably meant."""
 

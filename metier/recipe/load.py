@@ -20,7 +20,10 @@ from metier.recipe.yaml_text import Document, Place, parse_yaml
 
 _MOST_BYTES = 1_000_000
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
-_DATA_FILES = ("train", "validation", "test", "answers", "validation_answers", "test_answers")
+_DATA_FILES = (
+    "train", "validation", "test", "answers", "validation_answers", "test_answers", "decisions", "evaluation_files",
+)  # fmt: skip
+_PRIVACY_FILES = ("vault", "vault_key_file")
 _AS_THEY_ARE = ("${", "~", "builtin:")
 
 
@@ -143,6 +146,10 @@ def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
     data = values.get("data")
     if isinstance(data, Mapping):
         values = {**values, "data": {**data, **{name: _path(data[name], base) for name in _DATA_FILES if name in data}}}
+    privacy = values.get("privacy")
+    if isinstance(privacy, Mapping):
+        files = {name: _path(privacy[name], base) for name in _PRIVACY_FILES if name in privacy}
+        values = {**values, "privacy": {**privacy, **files}}
     return values
 
 
@@ -174,6 +181,8 @@ def _with_system(values: dict[str, Any], base: Path, where: str = "") -> dict[st
 
 
 def _path(value: Any, base: Path) -> Any:
+    if isinstance(value, list):
+        return [_path(each, base) for each in value]
     if not isinstance(value, str) or not value.strip() or value.startswith(_AS_THEY_ARE) or "://" in value:
         return value
     path = base / value

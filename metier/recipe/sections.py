@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from metier.recipe.data_sections import BiasSection as BiasSection
+from metier.recipe.data_sections import DataSection as DataSection
+from metier.recipe.privacy_section import PrivacySection
+from metier.recipe.section import Count, Section
 from metier.recipe.tasks import with_task_defaults
 
 Task = Literal["classification", "generation", "chat", "preference", "text"]
@@ -26,16 +30,8 @@ MetricName = Literal[
     "exact_match", "token_f1", "rouge1", "rouge2", "rougeL", "chrf", "bleu", "json_valid", "field_f1", "loss",
     "bits_per_byte",
 ]  # fmt: skip
-Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, and an unknown field is a fault."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
-    )
+_SYSTEMS: tuple[SystemName, ...] = ("majority", "tfidf", "probe", "zero_shot", "few_shot")
+_SCORING_RULES: tuple[ScoringRule, ...] = ("sum", "mean_per_byte", "sum_minus_mean")
 
 
 class ModelSection(Section):
@@ -63,71 +59,6 @@ class PromptSection(Section):
     """System prompt of conversations that bring none of their own. None: none."""
     system_file: str | None = None
     """A text file with the system prompt, read when the recipe is loaded. Relative to the recipe file."""
-
-
-class DataSection(Section):
-    """Where the examples are and what they mean."""
-
-    train: str
-    """File, folder with train/validation/test files, or glob. Relative to the recipe file; `${VAR}` is expanded."""
-    validation: str | None = None
-    """A file of its own for validation. None: taken from train."""
-    test: str | None = None
-    """A file of its own for the test set, kept as it is. None: taken from train."""
-    answers: str | None = None
-    """A text file whose lines are the answers to the lines of `train`. None: answers are in `train` itself."""
-    validation_answers: str | None = None
-    """The same for `validation`."""
-    test_answers: str | None = None
-    """The same for `test`."""
-    format: Literal["auto", "csv", "tsv", "json", "jsonl", "parquet", "xlsx", "lines", "text"] = "auto"
-    """File format. auto: by content, then stated. lines: each line a row. text: each file one document."""
-    shape: Literal[
-        "auto", "columns", "messages", "sharegpt", "alpaca", "prompt_completion", "preference", "documents"
-    ] = "auto"
-    """How rows hold conversations. auto: by content, then stated. columns: `text` and `answer` say where."""
-    records: str | None = None
-    """Path of a list inside each row whose items are the records (`questions`). None: a row is a record."""
-    delimiter: str | None = None
-    """Column separator of text tables. None: found by itself, then stated."""
-    encoding: str | None = None
-    """Text encoding. None: UTF-8 with or without BOM, UTF-16 by its BOM, else Windows-1252 with a notice."""
-    sheet: str | None = None
-    """Sheet of a workbook. None: the first that has rows."""
-    text: str | list[str] | None = None
-    """One column, several (joined by a blank line), or a template (`"{subject}: {body}"`). None: found by itself."""
-    label: str | None = None
-    """Column of the answer among labels. None: found by itself, then stated."""
-    answer: str | None = None
-    """Column, or path in nested data (`questions.answer`), of the answer to be written. None: found by itself."""
-    system: str | None = None
-    """Column of a record's own system prompt. None: none, or as the shape has it."""
-    group: str | None = None
-    """Column whose equal values must stay in one split (customer, document, patient). None: no groups."""
-    id: str | None = None
-    """Column with the user's own row id, copied to outputs. None: none."""
-    label_names: dict[str, str] = Field(default_factory=dict)
-    """Renames labels: `{"0": dovish, "1": hawkish}`; two names for one thing map to the same."""
-    ignore_labels: list[str] = Field(default_factory=list)
-    """Label values whose rows are rejected, with that reason (`-`, `n/a`). Empty labels always are."""
-    validation_size: Fraction = 0.15
-    """Share of train (after the test split) that becomes validation when there is no validation file."""
-    test_size: Fraction = 0.2
-    """Share of the data that becomes test when there is no test file."""
-    examples_per_label: Count | None = None
-    """Keep at most this many training examples of a label (validation drawn first). None: all."""
-    labels: list[str] | None = None
-    """Keep only rows with these labels (after `label_names`); others are rejected with that reason. None: all."""
-    max_examples: Count | None = None
-    """Keep at most this many training examples in all, drawn by hash. None: all."""
-    max_test_examples: Count | None = None
-    """Keep at most this many test examples, drawn by hash. None: all."""
-    duplicates: Literal["drop", "keep"] = "drop"
-    """Exact duplicates (same text, same label) within train. In the test set they are only flagged."""
-    contradictions: Literal["drop", "keep"] = "drop"
-    """Same text with different labels within train. drop rejects all of them, with the reason."""
-    too_long: Literal["cut_end", "cut_start", "cut_middle", "reject"] = "cut_end"
-    """Policy for a text longer than `training.max_length` allows. Test rows are never rejected, only cut."""
 
 
 class AdaptationSection(Section):
@@ -250,13 +181,13 @@ class EvaluationSection(Section):
     """A gain below this is not worth having, in units of the metric (0.02 is two points)."""
     not_worse_margin: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Margin of a non-inferiority claim. None: no such claim."""
-    systems: list[SystemName] = ["majority", "tfidf", "probe", "zero_shot", "few_shot"]
+    systems: list[SystemName] = Field(default_factory=lambda: list(_SYSTEMS))
     """What the user could have had without training; each is measured."""
     baseline_model: str = "smollm2-135m"
     """Language model of zero_shot and few_shot when no candidate is one. Otherwise the first candidate's model."""
     probe_model: str = "minilm"
     """Encoder whose frozen features the probe reads."""
-    scoring_rules: list[ScoringRule] = ["sum", "mean_per_byte", "sum_minus_mean"]
+    scoring_rules: list[ScoringRule] = Field(default_factory=lambda: list(_SCORING_RULES))
     """How a label's score is made from its tokens' log-probabilities; chosen on validation."""
     selection_examples: Count = 100
     """Validation records on which base systems choose rule, prompt, shots; candidates that write are judged on them."""
@@ -358,6 +289,8 @@ class Recipe(Section):
     """How it is judged."""
     gates: GatesSection = GatesSection()
     """What must hold."""
+    privacy: PrivacySection = PrivacySection()
+    """What happens to personal data, and what the run may write. `privacy: strict` is short for `{level: strict}`."""
     hardware: HardwareSection = HardwareSection()
     """Where it runs."""
     output: OutputSection = OutputSection()
@@ -373,5 +306,5 @@ class Recipe(Section):
         return with_task_defaults(values)
 
 
-LATER_SECTIONS = ("privacy", "systems", "search", "refinement")
+LATER_SECTIONS = ("systems", "search", "refinement")
 """Known section names that this version refuses with a clear message rather than ignoring them."""

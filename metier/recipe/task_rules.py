@@ -9,17 +9,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from metier.recipe.faults import Fault
-from metier.recipe.sections import GenerationSection, Recipe, Section
+from metier.recipe.section import Section
+from metier.recipe.sections import GenerationSection, Recipe
 from metier.recipe.tasks import TASK_DEFAULTS, WRITES
 
-_CLASSIFICATION_ONLY = {
-    "data": ("label", "label_names", "ignore_labels", "examples_per_label", "labels"),
+_CLASSIFICATION_ONLY: dict[str, tuple[str, ...]] = {
+    "data": (
+        "label", "label_names", "ignore_labels", "examples_per_label", "labels", "giveaway", "label_likeness",
+        "rare_labels", "rare_below", "wrong_labels",
+    ),
     "prompt": ("list_labels", "label_texts"),
     "training": ("class_weights",),
     "evaluation": ("scoring_rules", "probe_model"),
-}
+}  # fmt: skip
 _WRITING_ONLY = {
-    "data": ("answer", "system"),
+    "data": ("answer", "system", "wrong_answers"),
     "prompt": ("system", "system_file"),
     "training": ("loss_on",),
 }

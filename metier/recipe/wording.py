@@ -145,7 +145,10 @@ def _one(kind: Any, metadata: list[Any]) -> str:
 
 def _several(kind: Any) -> str:
     word = _one(kind, [])
-    plural = {"text": "texts", "a whole number, 1 or more": "whole numbers, 1 or more", "a number": "numbers"}
+    plural = {
+        "text": "texts", "a mapping of fields": "mappings of fields", "a number": "numbers",
+        "a whole number, 1 or more": "whole numbers, 1 or more",
+    }  # fmt: skip
     return plural.get(word, word.removeprefix("one of "))
 
 

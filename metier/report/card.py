@@ -15,7 +15,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from metier.evaluation.results import Estimate
-from metier.report import formats, provenance, sentences, tables, written
+from metier.report import cleaning, formats, provenance, sentences, tables, written
 from metier.report.kinds import KINDS
 from metier.report.markdown import Markdown, code_block, escape_markdown, markdown_table
 from metier.report.summary import AttemptSummary, RunSummary
@@ -164,6 +164,7 @@ def _view(summary: RunSummary) -> dict[str, Any]:
         "length": written.length_table(summary),
         "loss": written.loss_table(summary),
         "documents": written.documents_table(summary),
+        "swaps": cleaning.swaps_table(summary),
     }
     return {
         **_how_asked(summary),

@@ -171,11 +171,12 @@ def sources_table(record: DataRecord) -> Table:
     """Every file with its licence and its hash."""
     licences = {source.source: source for source in record.licences.sources}
     rows = []
-    for source in record.card.sources:
+    for place, source in enumerate(record.card.files):
         licence = licences[source.name]
         note = "forbids commercial use" if licence.forbids_commerce else ""
+        what = source.format if place < len(record.card.sources) else f"{source.format}, answers"
         rows.append(Row((
-            Cell(source.name, source.format),
+            Cell(source.name, what),
             Cell(licence.licence or formats.UNKNOWN, note, "" if licence.licence else "unknown"),
             Cell(formats.count(source.rows)),
             Cell(source.sha256[:_HASH_SHOWN], tone="code"),
@@ -186,6 +187,8 @@ def sources_table(record: DataRecord) -> Table:
 
 def splits_table(record: DataRecord) -> Table:
     """Every split: how many records, from where, which doubts stay in it."""
+    card = record.card
+    splits = [*card.splits.items(), *([("train as read", card.ablation)] if card.ablation is not None else [])]
     rows = tuple(
         Row((
             Cell(name),
@@ -195,13 +198,15 @@ def splits_table(record: DataRecord) -> Table:
             Cell(_counts(split.flags) or "none"),
             Cell(split.fingerprint[:_HASH_SHOWN], tone="code"),
         ))
-        for name, split in record.card.splits.items()
+        for name, split in splits
     )  # fmt: skip
     columns = (
         Column("Split"), Column("Records", numeric=True), Column("Groups", numeric=True), Column("From"),
         Column("Flagged"), Column("Fingerprint begins"),
     )  # fmt: skip
-    return Table("What was written. Flagged records stay; the flags are in the splits.", columns, rows)
+    counts = ", ".join(map(formats.count, card.folds))
+    folds = f" Folds of train and validation: {counts} records." if counts else ""
+    return Table(f"What was written. Flagged records stay; the flags are in the splits.{folds}", columns, rows)
 
 
 def stages_table(record: DataRecord) -> Table | None:

@@ -15,21 +15,24 @@ from typing import Any, TypeVar
 import yaml
 
 from metier.data.card import DataCard
+from metier.data.privacy.account import Account
+from metier.data.record.summary import StepRecord
 from metier.errors import RunFolderError
-from metier.evaluation.files import read_comparison, read_evaluations, read_overfitting
+from metier.evaluation.files import read_ablation, read_comparison, read_evaluations, read_overfitting
 from metier.evaluation.results import Comparison, Evaluation
 from metier.model.summary import ModelSummary
 from metier.planning.receipt_values import Receipt
 from metier.report.picks import Asked, pick
-from metier.report.sentences import section
+from metier.report.sentences import is_strict, section
 from metier.report.summary import AttemptSummary, RunSummary
 from metier.store.files import read_json, read_json_lines
-from metier.store.run_folder import AttemptFolder, RunFolder, read_state
+from metier.store.run_folder import AttemptFolder, DataFolder, RunFolder, read_state
 from metier.store.values import from_plain
 from metier.training.history import History
 
 T = TypeVar("T")
 CARD, LOCK, CHOSEN, MODEL, HISTORY, PROMPT, PLAN = "card", "lock", "chosen", "model", "history", "prompt", "plan"
+PRIVACY = "privacy"
 """The `format` of the files that are read here, as their writers name it."""
 
 
@@ -58,7 +61,7 @@ def gather_summary(folder: RunFolder) -> RunSummary:
     seconds, stage_seconds = _times(folder.events)
     asked = Asked(
         task=str(recipe.get("task", "classification")), test=test, comparison=comparison,
-        options=section(recipe, "report"), records=folder.split("test"),
+        options=section(recipe, "report"), records=folder.split("test"), strict=is_strict(recipe),
     )  # fmt: skip
     shown = pick(asked)
     return RunSummary(
@@ -81,7 +84,26 @@ def gather_summary(folder: RunFolder) -> RunSummary:
         documents=shown.documents,
         prompt=_content(read_json(folder.prompt, format=PROMPT)) if folder.prompt.exists() else {},
         receipt=_receipt(folder.plan),
+        steps=_steps(folder.data),
+        ablation=read_ablation(folder.evaluation_of("ablation").path),
+        swaps=_swaps(folder.evaluation),
+        privacy=_privacy(folder.privacy),
     )
+
+
+def _steps(folder: Path) -> tuple[StepRecord, ...]:
+    """What the cleaning steps found; nothing in a run from before there were any."""
+    path = DataFolder(folder).findings
+    if not path.exists():
+        return ()
+    steps = read_json(path, format="findings").get("steps", [])
+    return tuple(from_plain(StepRecord, step, where=str(path)) for step in steps)
+
+
+def _swaps(evaluation: Path) -> tuple[Evaluation, ...]:
+    """The sets of swapped test records, by name."""
+    folders = sorted(path.parent for path in evaluation.glob("copies-*/results.json"))
+    return tuple(read_evaluations(folder, items=False)[0] for folder in folders)
 
 
 def _receipt(path: Path) -> Receipt | None:
@@ -89,6 +111,11 @@ def _receipt(path: Path) -> Receipt | None:
         return None
     found = read_json(path, format=PLAN).get("receipt")
     return None if found is None else from_plain(Receipt, found, where=str(path))
+
+
+def _privacy(path: Path) -> Account | None:
+    """What `privacy: strict` came to; None before it was counted, and where it was not asked for."""
+    return _read(Account, path, PRIVACY) if path.exists() else None
 
 
 def _present(path: Path) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from metier.report import answers, formats, provenance, sentences, tables, written
+from metier.report import answers, cleaning, formats, provenance, sentences, tables, written
 from metier.report import receipt as receipts
 from metier.report.figures import Figures
 from metier.report.kinds import KINDS
@@ -138,6 +138,8 @@ def _facts(summary: RunSummary) -> tuple[Fact, ...]:
     chosen = sentences.promoted_attempt(summary)
     if chosen is not None:
         facts.append(Fact("Promoted", chosen.name, f"{chosen.model.name}, {chosen.model.method}"))
+    if summary.privacy is not None:
+        facts.append(Fact("Privacy", "strict", summary.privacy.line))
     return tuple(facts)
 
 
@@ -164,6 +166,7 @@ def _evidence(summary: RunSummary, figures: Figures) -> dict[str, Any]:
         else tables.confused_pairs_table(candidate, limit=10 if figures.confusion else 20),
         "examples": _examples(summary),
         "shows_texts": sentences.shows_texts(summary),
+        "strict": sentences.is_strict(summary.recipe),
     }
 
 
@@ -177,6 +180,7 @@ def _texts(summary: RunSummary) -> dict[str, Any]:
         "length_words": written.LENGTH_WORDS,
         "loss": written.loss_table(summary),
         "documents": written.documents_table(summary),
+        "named": written.named_table(summary),
         "readings": answers.readings(summary),
     }
 
@@ -234,6 +238,9 @@ def _background(summary: RunSummary) -> dict[str, Any]:
         "rejected": provenance.rejected_table(card),
         "changed": provenance.changed_table(card),
         "flags": provenance.flags_table(card),
+        "cleaning_steps": cleaning.steps_table(summary),
+        "ablation": cleaning.ablation_table(summary.ablation),
+        "swaps": cleaning.swaps_table(summary),
         "limits": sentences.limitations(summary),
         "settings": provenance.settings_table(summary),
         "fingerprints": provenance.fingerprints_table(summary),

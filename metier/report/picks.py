@@ -39,6 +39,8 @@ class Asked:
     """The recipe's section `report`."""
     records: Path
     """The test split."""
+    strict: bool = False
+    """Whether records are named by file, row and hash alone: texts are not there."""
 
     @property
     def most(self) -> int:
@@ -47,8 +49,8 @@ class Asked:
 
     @property
     def texts(self) -> bool:
-        """`report.examples`."""
-        return self.options.get("examples", True) is True
+        """`report.examples`; never under `privacy: strict`."""
+        return self.options.get("examples", True) is True and not self.strict
 
     @property
     def candidate(self) -> Evaluation | None:
@@ -96,14 +98,17 @@ def _example(item: Item, text: str | None, answers: Mapping[str, Mapping[str, st
 
 
 def _answers(asked: Asked) -> Shown:
-    """Records with what every system wrote; none where the recipe keeps texts out of the report."""
+    """Records with what every system wrote; none where the recipe keeps texts out of the report.
+
+    Under `privacy: strict` hashes stand for what was written, and what was asked is left out.
+    """
     candidate = asked.candidate
-    if candidate is None or not asked.texts:
+    if candidate is None or not (asked.texts or asked.strict):
         return Shown()
     scores = _score_by_id(asked)
     gains = _gains(asked, scores)
     why = _chosen(sorted(item.id for item in candidate.items), gains, first=min(FIRST, asked.most), most=asked.most)
-    rows = _read_rows(asked.records, list(why)) if why else {}
+    rows = _read_rows(asked.records, list(why)) if why and asked.texts else {}
     items = {item.id: item for item in candidate.items}
     order = _order(asked)
     by_id = {system.system: {item.id: item for item in system.items} for system in order}

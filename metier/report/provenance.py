@@ -18,6 +18,8 @@ FLAG_WORDS = {
     "duplicate": "the same text occurs more than once",
     "contradiction": "the same text has different answers",
     "in_train": "the same text was also in the training data",
+    "near_in_train": "nearly the same text was also in the training data",
+    "group_in_train": "its group was also in the training data",
     "label_unseen": "its label never occurs in training",
     "rare_label": "its label is rare",
 }

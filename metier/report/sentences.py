@@ -158,12 +158,22 @@ def _seed_limits(summary: RunSummary) -> list[str]:
 
 
 def _data_limits(summary: RunSummary) -> list[str]:
-    lines = []
+    lines, data = [], section(summary.recipe, "data")
     test = summary.data.splits.get("test")
-    if test is not None and not test.official:
+    if test is not None and not test.official and data.get("time"):
+        lines.append(
+            "The test set is the newest part of the same files as the training data. It says how the model does on "
+            "what came next, not on other sources."
+        )
+    elif test is not None and not test.official:
         lines.append(
             "The test set was drawn from the same files as the training data. It says how the model does on more "
             "of the same, not on other sources or later times."
+        )
+    if data.get("leaks") == "allow":
+        lines.append(
+            "Leaks between splits were allowed (data.leaks: allow): where train shares texts or groups with validation "
+            "or test, what is measured is flattered."
         )
     if summary.data.group_column is None:
         lines.append(
@@ -228,4 +238,9 @@ def section(recipe: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def shows_texts(summary: RunSummary) -> bool:
     """Whether the recipe allows texts of records in the report."""
-    return section(summary.recipe, "report").get("examples", True) is True
+    return section(summary.recipe, "report").get("examples", True) is True and not is_strict(summary.recipe)
+
+
+def is_strict(recipe: Mapping[str, Any]) -> bool:
+    """Whether a resolved recipe says `privacy: strict`."""
+    return section(recipe, "privacy").get("level") == "strict"

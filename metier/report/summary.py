@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from metier.data.card import DataCard
+from metier.data.privacy.account import Account
+from metier.data.record.summary import StepRecord
 from metier.data.records import Message
-from metier.evaluation.results import Comparison, Evaluation, Overfitting
+from metier.evaluation.results import Ablation, Comparison, Evaluation, Overfitting
 from metier.model.summary import ModelSummary
 from metier.planning.receipt_values import Receipt
 from metier.training.history import History
@@ -128,6 +130,14 @@ class RunSummary:
     """How the promoted model is asked, as it was saved with it; empty where it is not there."""
     receipt: Receipt | None = None
     """What the run took beside what was predicted; None where nothing was predicted."""
+    steps: tuple[StepRecord, ...] = ()
+    """The cleaning steps of the data, in their order."""
+    ablation: Ablation | None = None
+    """What cleaning changed; None where the recipe did not ask."""
+    swaps: tuple[Evaluation, ...] = ()
+    """Answers to test records with names, pronouns or group words swapped, a set each dimension, without items."""
+    privacy: Account | None = None
+    """What `privacy: strict` came to; None where it was not asked for."""
 
     @property
     def task(self) -> str:

@@ -9,7 +9,8 @@ from collections import Counter
 
 from metier.evaluation.results import Evaluation
 from metier.report import formats, picks
-from metier.report.summary import Document, RunSummary
+from metier.report.sentences import is_strict
+from metier.report.summary import Document, RunSummary, WrittenExample
 from metier.report.tables import Cell, Column, Row, Table, cost_cells, estimate_cell, known_cell
 
 FAMILIES = {"rouge": "ROUGE"}
@@ -171,9 +172,31 @@ def documents_table(summary: RunSummary) -> Table | None:
     )  # fmt: skip
 
 
-def _because(document: Document) -> str:
+def named_table(summary: RunSummary) -> Table | None:
+    """Test records by file, row and hash with the score of each answer, where texts may not be shown; else None."""
+    if not is_strict(summary.recipe) or not summary.written:
+        return None
+    names = [answer.system for answer in summary.written[0].answers]
+    columns = (
+        Column("Record"), Column("Gold answer"), *(Column(name, numeric=True) for name in names),
+        Column("Gain", numeric=True), Column("Shown because"),
+    )  # fmt: skip
+    rows = []
+    for record in summary.written:
+        scores = {answer.system: answer.score for answer in record.answers}
+        cells = (
+            Cell(f"{record.source} row {record.row:,}", record.id), Cell(record.gold, "", "code"),
+            *(known_cell(formats.score(scores.get(name))) for name in names),
+            known_cell(formats.signed(record.gain)), Cell(_because(record)),
+        )  # fmt: skip
+        rows.append(Row(cells))
+    metric = formats.metric_heading(summary.comparison.primary_metric)
+    return Table(f"{metric} of single answers; hashes stand for what was asked and written.", columns, tuple(rows))
+
+
+def _because(shown: Document | WrittenExample) -> str:
     words = {picks.BY_HASH: "order of hashes", picks.BEST: "among the best", picks.WORST: "among the worst"}
-    return ", ".join(words[why] for why in document.why)
+    return ", ".join(words[why] for why in shown.why)
 
 
 def signature_lines(summary: RunSummary) -> tuple[tuple[str, str], ...]:

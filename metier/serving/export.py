@@ -24,6 +24,7 @@ from metier.serving.export_gguf import OUTTYPES, ensure_converter
 from metier.serving.export_readme import readme
 from metier.serving.parity import Parity, compare_answers, receive
 from metier.serving.probes import choose_probes, own_answers
+from metier.serving.specialist import rules_beside
 from metier.store.files import read_json, whole_folder, write_json, write_text
 from metier.store.run_folder import RunFolder, find_run
 from metier.store.values import to_plain
@@ -129,7 +130,7 @@ def _make(folder: Path, run: RunFolder | None, draft: Path, order: _Order) -> tu
         observers=order.observers,
     )  # fmt: skip
     written = FORMS[order.form](wanted, draft)
-    written = dataclasses.replace(written, notices=(*written.notices, *_quantized(folder)))
+    written = dataclasses.replace(written, notices=(*written.notices, *_quantized(folder), *_hidden(folder)))
     # The receiver gets the memory that the model had here; its tokenizer and facts stay.
     saved.model.base.network.to("meta")  # type: ignore[arg-type]
     gc.collect()
@@ -160,6 +161,12 @@ def _quantized(folder: Path) -> tuple[str, ...]:
         "model also rounded what goes into each product to 8 bits, which the export and its proof do not",
     }  # fmt: skip
     return (said[name],) if name is not None else ()
+
+
+def _hidden(folder: Path) -> tuple[str, ...]:
+    """What a person must know of an export whose inputs had no personal data: the export hides none."""
+    rules = rules_beside(folder)
+    return () if rules is None or rules.protection is None else (rules.protection.sentence,)
 
 
 def _differs(parity: Parity) -> MetierError:

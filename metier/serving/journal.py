@@ -13,7 +13,7 @@ from typing import Any
 
 from metier.errors import ArgumentError, RunFolderError
 from metier.serving.results import AnsweredRow
-from metier.store.files import append_json_line, read_json_lines
+from metier.store.files import SpeakingErrors, append_json_line, read_json_lines
 from metier.store.values import from_plain, to_plain
 
 FORMAT = "metier.partial-answers"
@@ -65,8 +65,10 @@ class Journal:
         return journal
 
     def add(self, answers: Sequence[AnsweredRow]) -> None:
-        """Keep the answers to the next slice of texts."""
+        """Keep the answers to the next slice of texts, in a file that its owner alone may read."""
         if not self.path.exists():
+            with SpeakingErrors(self.path):
+                self.path.touch(mode=0o600)
             append_json_line(self.path, {"format": FORMAT, "version": VERSION, "identity": self.identity})
         append_json_line(self.path, {"answers": to_plain(list(answers))})
         self.answers += answers

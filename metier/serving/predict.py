@@ -63,6 +63,7 @@ def predict_file(
         ArgumentError: The output exists, or has no ending that is known.
         DataError: The input cannot be read or lacks a text column.
         InterruptedRun: Stopped from outside; the same call goes on.
+        MissingPackage: Training hid personal data, and what finds it is not installed.
     """
     refuse_output(output)
     rules = with_text_column(specialist.rules, text_column, specialist.folder)
@@ -70,7 +71,8 @@ def predict_file(
     notices: tuple[str, ...] = ()
     if rules.converses:
         rules, notices = rules_for_file(rules, table)
-    for message in (*table.notices, *notices):
+    hiding = specialist.hiding  # what it lacks is told before anything is written
+    for message in (*table.notices, *notices, *(hiding.notices if hiding is not None else ())):
         tell(observers, Notice(topic="data", message=message))
     asked = _asked(table, rules)
     different = {_key(given): given for given in asked if isinstance(given, Input)}

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from metier.data.privacy.by_recipe import is_strict
 from metier.data.records import Choice, Conversation, Input, Passage, Record, as_input
 from metier.data.splits import Split
 from metier.engine.forward import TreeRunner
@@ -189,8 +190,8 @@ def pooling(saved: Saved) -> str:
 
 
 def _validation(run: RunFolder | None) -> list[Record]:
-    """Records spread evenly over the validation split; none where there is none."""
-    if run is None or not run.split("validation").is_file():
+    """Records spread evenly over the validation split; none where there is none, or where nothing of it may leave."""
+    if run is None or is_strict(run) or not run.split("validation").is_file():
         return []
     split = Split(name="validation", path=run.split("validation"), fingerprint="")
     try:

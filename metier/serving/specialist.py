@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from metier.data.input_rules import InputRules
+from metier.data.privacy.inputs import InputHiding
 from metier.data.records import Input
 from metier.device import Hardware, choose_hardware
 from metier.errors import DataError, ModelError
@@ -58,8 +59,25 @@ class Specialist:
                 yield next(answers) if text else Answer(id=str(start + place), label=None, reason=EMPTY)
 
     def ask(self, inputs: Sequence[Input], first: int = 0) -> Iterator[Answer]:
-        """One answer for every input, in order; inputs are cleaned already, and `first` counts those before."""
+        """One answer for every input, in order.
+
+        Args:
+            inputs: Cleaned already; personal data is hidden here, as in the model's test rows.
+            first: How many were asked before.
+
+        Raises:
+            MissingPackage: What finds personal data is not installed.
+            ArgumentError: The key of surrogates is not set.
+        """
+        if self.hiding is not None:
+            inputs = self.hiding.inputs(inputs)
         return self.system.answer(inputs, AnswerOptions(first=first))
+
+    @cached_property
+    def hiding(self) -> InputHiding | None:
+        """What hides personal data in inputs; None where training hid none."""
+        saved = self.rules.protection if self.rules is not None else None
+        return None if saved is None else InputHiding(saved)
 
     @cached_property
     def identity(self) -> str:
@@ -135,7 +153,7 @@ def as_specialist(promoted: Promoted, observers: Sequence[Observer] = ()) -> Spe
         observers=(notices,),
     )  # fmt: skip
     return Specialist(
-        folder=promoted.folder, system=system, rules=_rules(promoted.folder), labels=labels_of(saved),
+        folder=promoted.folder, system=system, rules=rules_beside(promoted.folder), labels=labels_of(saved),
         hardware=promoted.hardware, task=saved.task, seed=promoted.seed,
     )  # fmt: skip
 
@@ -161,8 +179,12 @@ def with_text_column(rules: InputRules | None, column: str | None, folder: Path)
     return rules
 
 
-def _rules(folder: Path) -> InputRules | None:
-    """The rules beside the model; of an attempt's model those of its run."""
+def rules_beside(folder: Path) -> InputRules | None:
+    """How a row becomes an input of a model; None where that does not lie beside it, nor in its run.
+
+    Args:
+        folder: The model's folder.
+    """
     places = [folder / RunFolder(folder).input.name]
     if len(folder.absolute().parents) > 2:
         run = RunFolder(folder.absolute().parents[2])

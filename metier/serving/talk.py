@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from metier.data.input_rules import InputRules
+from metier.data.privacy.inputs import InputHiding
 from metier.data.records import Input, Message, spoken
 from metier.engine.forward import TreeRunner
 from metier.errors import ArgumentError
 from metier.evaluation.results import Answer
 from metier.evaluation.systems import AnswerOptions
 from metier.evaluation.writers import Writer
-from metier.events import Observer
+from metier.events import Notice, Observer, tell
 from metier.model.base import load_base_model
 from metier.recipe.sections import ModelSection
 from metier.serving.specialist import Promoted, as_specialist, read_promoted
@@ -51,14 +52,21 @@ class Talk:
     tuned: Speaker
     base: Speaker | None
     rules: InputRules | None
+    hiding: InputHiding | None = None
+    """Hides personal data in what the user says, where training hid it."""
+    _said: list[str] = field(default_factory=list)
 
     def say(self, text: str) -> tuple[Answer, Answer | None]:
         """The answers of both to the next turn of the user."""
         cleaned = (self.rules or InputRules(text_columns=())).clean(text)
+        if self.hiding is not None:
+            self._said.append(cleaned)
+            cleaned = self.hiding.turns(self._said)[-1]
         return self.tuned.answer(cleaned), self.base.answer(cleaned) if self.base is not None else None
 
     def forget(self) -> None:
         """Begin again, with the system prompt alone."""
+        self._said.clear()
         for speaker in (self.tuned, self.base):
             if speaker is not None:
                 speaker.turns = [turn for turn in speaker.turns[:1] if turn.role == "system"]
@@ -79,6 +87,7 @@ def open_talk(
         ArgumentError: The model answers with labels.
         RunFolderError: There is no run.
         ModelError: As `load_run`.
+        MissingPackage: Training hid personal data, and what finds it is not installed.
     """
     promoted = read_promoted(path, observers)
     specialist = as_specialist(promoted, observers)
@@ -90,7 +99,10 @@ def open_talk(
     base = _base_of(promoted, writer, observers) if with_base else None
     if base is not None:
         base.turns = list(first)
-    return Talk(tuned=Speaker(writer, turns=list(first)), base=base, rules=specialist.rules)
+    hiding = specialist.hiding
+    for message in hiding.notices if hiding is not None else ():
+        tell(observers, Notice(topic="data", message=message))
+    return Talk(tuned=Speaker(writer, turns=list(first)), base=base, rules=specialist.rules, hiding=hiding)
 
 
 def _base_of(promoted: Promoted, writer: Writer, observers: Sequence[Observer]) -> Speaker:

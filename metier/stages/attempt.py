@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from metier.evaluation.evaluate import evaluate_system
 from metier.evaluation.files import read_evaluations, write_evaluation
 from metier.evaluation.measures import score_of
 from metier.evaluation.results import Evaluation
@@ -23,6 +22,7 @@ from metier.stages.layers import settle_layers
 from metier.stages.lock import write_attempt_lock
 from metier.stages.workshop import Workshop
 from metier.stages.writing import learn_passages, learn_to_write
+from metier.store.ablation_folder import record_weights
 from metier.store.files import write_json, write_text
 from metier.store.run_folder import AttemptFolder
 from metier.store.values import to_plain
@@ -52,18 +52,40 @@ class Attempt:
 
 def run_attempt(shop: Workshop, name: str, recipe: Recipe, number: int) -> Attempt:
     """Train one candidate and judge it on validation; a training that was killed goes on."""
-    folder, team = shop.folder.attempt(number), shop.team
+    evaluation = train_into(shop, name, recipe, shop.folder.attempt(number))
+    return Attempt(name=name, number=number, recipe=recipe, validation=evaluation)
+
+
+def train_into(shop: Workshop, name: str, recipe: Recipe, folder: AttemptFolder) -> Evaluation:
+    """Train in a way that a recipe says, and judge it on validation; a training that was killed goes on.
+
+    Args:
+        shop: The run.
+        name: What it is called in messages and results.
+        recipe: One candidate's.
+        folder: Where it is written.
+    """
+    team = shop.team
     team.once(lambda: write_text(folder.recipe, dump_recipe(recipe)))
     way, layers = settle_layers(shop, name, recipe)
     bench = _set_up(shop, name, way, folder)
     team.once(lambda: write_attempt_lock(shop, folder, bench.model, recipe.seed, layers))
+    team.once(lambda: _write_weights(shop, folder))
     learned = LEARNING[recipe.task](bench)
     team.once(lambda: _write_history(folder, learned.history))
     evaluation = _judge(bench, learned)
     team.once(lambda: _save(bench, learned))
     if not bench.model.plan.weights:
         bench.model.detach()
-    return Attempt(name=name, number=number, recipe=recipe, validation=evaluation)
+    return evaluation
+
+
+def _write_weights(shop: Workshop, folder: AttemptFolder) -> None:
+    """What each record weighs by itself, where that is not the same for all; records by id, no text."""
+    if shop.own_weights is not None:
+        pairs = zip(shop.taught, shop.own_weights, strict=True)
+        rows = ({"id": record.id, "source": record.source, "row": record.row, "weight": w} for record, w in pairs)
+        write_text(record_weights(folder), "".join(_line(row) for row in rows))
 
 
 def _write_history(folder: AttemptFolder, history: History) -> None:
@@ -72,6 +94,8 @@ def _write_history(folder: AttemptFolder, history: History) -> None:
 
 
 def _save(bench: Bench, learned: Learned) -> None:
+    if bench.prompt is not None and bench.prompt.shots:
+        bench.shop.policy.refuse("prompt", "examples in the prompt of a trained model")
     save_model(
         bench.model, bench.folder.model, prompt=bench.prompt, max_length=bench.encoder.max_length,
         too_long=bench.encoder.too_long, rule=learned.rule, examples=learned.history.examples,
@@ -109,10 +133,7 @@ def _judge(bench: Bench, learned: Learned) -> Evaluation:
         settings={"candidate": bench.name, "best_step": learned.history.best_step, "stopped": learned.history.stopped}
         | ({"tried": rule["tried"]} if rule else {}),
     )  # fmt: skip
-    evaluation = evaluate_system(
-        system, shop.record_set("validation", shop.judged_validation), section=bench.recipe.evaluation,
-        seed=shop.recipe.seed, observers=shop.observers,
-    )  # fmt: skip
+    evaluation = shop.judged(system, "validation", shop.judged_validation, bench.recipe.evaluation)
     shop.team.once(lambda: write_evaluation(evaluation, bench.folder.evaluation / "validation"))
     return evaluation
 

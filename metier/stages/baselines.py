@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from metier.engine.forward import TreeRunner
 from metier.engine.trunk import TrunkCache
-from metier.evaluation.evaluate import evaluate_system
 from metier.evaluation.files import write_evaluation
 from metier.evaluation.language_model import Ground
 from metier.evaluation.readers import ReadingGround
@@ -66,11 +65,7 @@ def measure_baselines(shop: Workshop, systems: Sequence[System]) -> list[Evaluat
     """Evaluate the systems on the validation records that they were set up on, and show them."""
     section = shop.recipe.evaluation
     records = shop.validation[: section.selection_examples]
-    asked = shop.record_set("selection", records)
-    found = [
-        evaluate_system(system, asked, section=section, seed=shop.recipe.seed, observers=shop.observers)
-        for system in systems
-    ]
+    found = [shop.judged(system, "selection", records, section) for system in systems]
     if shop.team.is_first:
         for evaluation in found:
             write_evaluation(evaluation, shop.folder.evaluation_of("selection").path)

@@ -44,6 +44,16 @@ class Bench:
         """The primary metric."""
         return self.recipe.evaluation.primary_metric
 
+    def weighed(self, weights: Sequence[float], places: Sequence[int]) -> list[float]:
+        """Weights of some records, each times what its record weighs by itself (`data.bias.reweight`).
+
+        Args:
+            weights: By label.
+            places: Of the records among those that are trained on.
+        """
+        own = self.shop.own_weights
+        return list(weights) if own is None else [w * own[place] for w, place in zip(weights, places, strict=True)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Learned:
@@ -103,7 +113,7 @@ def fitting_records(bench: Bench, cut: Sequence[bool]) -> list[int]:
         DataError: the policy rejects every record.
     """
     shop, policy = bench.shop, bench.recipe.data.too_long
-    long = [record for record, is_long in zip(shop.train, cut, strict=True) if is_long]
+    long = [record for record, is_long in zip(shop.taught, cut, strict=True) if is_long]
     if not long:
         return list(range(len(cut)))
     done = "were left out" if policy == "reject" else "were cut"

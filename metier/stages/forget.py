@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from metier.data.prepare import load_prepared
+from metier.data.privacy.by_recipe import is_strict
 from metier.data.records import Conversation, Record, as_input
 from metier.engine.features import forget_features
 from metier.engine.tree import Ints, shared_length
@@ -59,8 +60,11 @@ def forget_records(
         observers: Told about progress.
 
     Raises:
-        ArgumentError: A row is not among the run's records.
+        ArgumentError: A row is not among the run's records, or the run was strict.
     """
+    if is_strict(folder):
+        found = "the run was made under privacy: strict, which leaves nothing of it in the cache"
+        raise ArgumentError("metier cache forget", found, "another run")
     recipe = load_recipe(folder.recipe)
     shop = Workshop(recipe, resolve_candidates(recipe), folder, load_prepared(folder.data), observers)
     records = _find(shop, rows, source)

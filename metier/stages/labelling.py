@@ -40,7 +40,8 @@ def _learn_in_words(bench: Bench) -> Learned:
     shop, recipe, model, prompt = bench.shop, bench.recipe, bench.model, bench.prompt
     assert isinstance(prompt, PromptFormat)
     answers = dict(zip(prompt.labels, bench.encoder.answers(prompt), strict=True))
-    records, encoded = _fitting(bench, [bench.encoder.prompt(prompt, record.text) for record in shop.train])
+    asked = [bench.encoder.prompt(prompt, record.text) for record in shop.taught]
+    records, encoded, places = _fitting(bench, asked)
     sequences = [
         TokenSequence.of(each.ids.tolist(), answers[record.label].tolist())
         for each, record in zip(encoded, records, strict=True)
@@ -48,8 +49,8 @@ def _learn_in_words(bench: Bench) -> Learned:
     runner = TreeRunner(model.network, bench.trunk, shop.observers, autocast=model.autocast)
     if bench.trunk is not None and runner.probe(sequences[:2]):
         bench.trunk.build(model.network, sequences, f"{bench.name}: trunk of train")
-    weights = class_weights(recipe.training.class_weights, [record.label for record in records])
-    objective = LanguageObjective(runner, [(each,) for each in sequences], weights)
+    by_label = class_weights(recipe.training.class_weights, [record.label for record in records])
+    objective = LanguageObjective(runner, [(each,) for each in sequences], bench.weighed(by_label, places))
     sample = _sample(bench)
     prompts = [bench.encoder.prompt(prompt, record.text).ids for record in sample]
     label_ids = bench.encoder.answers(prompt)
@@ -75,17 +76,18 @@ def _learn_a_head(bench: Bench) -> Learned:
     started = time.perf_counter()
     place = {label: number for number, label in enumerate(model.labels)}
     sample = _sample(bench)
-    records, texts = _fitting(bench, [bench.encoder.text(record.text) for record in shop.train])
+    records, texts, places = _fitting(bench, [bench.encoder.text(record.text) for record in shop.taught])
     ids = [text.ids for text in texts]
     sample_ids = [bench.encoder.text(record.text).ids for record in sample]
     labels = [record.label for record in records]
     classes, golds = [place[label] for label in labels], [record.label for record in sample]
-    weights = class_weights(recipe.training.class_weights, labels)
+    by_label = class_weights(recipe.training.class_weights, labels)
+    own = None if shop.own_weights is None else bench.weighed([1.0] * len(labels), places)
     store = shop.features(model.base)
     features = store.features(ids, f"{bench.name}: features of train")
     held_out = store.features(sample_ids, f"{bench.name}: features of validation")
-    by_class = {place[label]: weight for label, weight in zip(labels, weights, strict=True)}
-    chosen = choose_head((features, classes), (held_out, [place[gold] for gold in golds]), len(place), by_class)
+    by_class = {place[label]: weight for label, weight in zip(labels, by_label, strict=True)}
+    chosen = choose_head((features, classes), (held_out, [place[gold] for gold in golds]), len(place), by_class, own)
     assert model.head is not None
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(chosen.head.weight))
@@ -98,8 +100,8 @@ def _learn_a_head(bench: Bench) -> Learned:
         frozen = [TokenSequence(row, np.zeros(len(row), dtype=np.bool_)) for row in (*ids, *sample_ids)]
         bench.trunk.build(model.network, frozen, f"{bench.name}: trunk of train and validation")
     objective = HeadObjective(
-        model.network, model.base.kind, model.head, ids, classes, weights, model.autocast, bench.trunk,
-        bench.shop.observers,
+        model.network, model.base.kind, model.head, ids, classes, bench.weighed(by_label, places), model.autocast,
+        bench.trunk, bench.shop.observers,
     )  # fmt: skip
 
     def validate() -> Mapping[str, float]:
@@ -109,11 +111,11 @@ def _learn_a_head(bench: Bench) -> Learned:
     return Learned(history=train(bench, objective, validate, bench.trunk))
 
 
-def _fitting(bench: Bench, encoded: Sequence[EncodedPrompt]) -> tuple[list[Choice], list[EncodedPrompt]]:
-    """The training records that are used, by the policy for long texts."""
+def _fitting(bench: Bench, encoded: Sequence[EncodedPrompt]) -> tuple[list[Choice], list[EncodedPrompt], list[int]]:
+    """The training records that are used, by the policy for long texts, and their places among all."""
     places = fitting_records(bench, [each.cut for each in encoded])
-    records = choices(bench.shop.train)
-    return [records[place] for place in places], [encoded[place] for place in places]
+    records = choices(bench.shop.taught)
+    return [records[place] for place in places], [encoded[place] for place in places], places
 
 
 def _closed_form(examples: int, metrics: Mapping[str, float], seconds: float) -> History:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from metier.data.records import Record
 from metier.device import derive_seed
 from metier.engine.trunk import TrunkCache
 from metier.evaluation.compare import compare
-from metier.evaluation.evaluate import evaluate_system
 from metier.evaluation.files import read_evaluations, write_comparison, write_evaluation, write_overfitting
 from metier.evaluation.overfitting import judge_overfitting
 from metier.evaluation.results import Comparison, Evaluation
@@ -21,6 +21,7 @@ from metier.model.saved import Saved, load_model, shared_depth
 from metier.stages.attempt import Attempt
 from metier.stages.baselines import baseline_systems, language_model_candidate
 from metier.stages.choose import Chosen
+from metier.stages.copies import ask_copies
 from metier.stages.workshop import Workshop
 from metier.store.files import write_json
 from metier.store.fingerprint import fingerprint
@@ -58,6 +59,7 @@ def open_test_set(shop: Workshop, chosen: Attempt, run_id: str) -> Comparison:
     folder = shop.folder.evaluation_of("test").path
     done = {e.system: e for e in read_evaluations(folder)} if shop.folder.results("test").exists() else {}
     done = {name: done[name] for name in team.agree(list(done))}
+    hidden = shop.strict is not None and "tuned" in done  # what was written down are hashes
     trunk = _shared_trunk(shop, chosen)
 
     def answered(system: System) -> Evaluation:
@@ -78,8 +80,25 @@ def open_test_set(shop: Workshop, chosen: Attempt, run_id: str) -> Comparison:
     if team.is_first:
         write_comparison(comparison, folder)
     _side_by_side(shop, chosen, tuned, evaluations[-1])
+    if shop.recipe.data.bias.counterfactuals:
+        answers = _answer(shop, tuned, records, "test") if hidden else evaluations[-1]
+        ask_copies(shop, tuned, answers, records)
     gc.collect()
     return comparison
+
+
+def answer_test_set(shop: Workshop, like: Attempt, model: Path) -> Evaluation:
+    """Let a model on disk answer the test set, which is open already; it is asked as the promoted one was.
+
+    Args:
+        shop: The run; the model learned from its train.
+        like: The promoted attempt: the model has its base and its lower blocks.
+        model: The model's folder.
+    """
+    trunk = _shared_trunk(shop, like)
+    shop.release_models()
+    saved = load_model(model, shop.hardware, shop.observers)
+    return _answer(shop, _tuned(shop, saved, trunk), list(shop.data.test.records()), "test")
 
 
 def _load_promoted(shop: Workshop) -> Saved:
@@ -104,10 +123,7 @@ def _shared_trunk(shop: Workshop, chosen: Attempt) -> TrunkCache | None:
 
 
 def _answer(shop: Workshop, system: System, records: Sequence[Record], set_name: str) -> Evaluation:
-    return evaluate_system(
-        system, shop.record_set(set_name, records), section=shop.recipe.evaluation, seed=shop.recipe.seed,
-        observers=shop.observers,
-    )  # fmt: skip
+    return shop.judged(system, set_name, records, shop.recipe.evaluation)
 
 
 def _side_by_side(shop: Workshop, chosen: Attempt, tuned: System, test: Evaluation) -> None:

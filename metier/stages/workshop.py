@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from metier.data.bias.weights import record_weights
 from metier.data.instruction import with_instruction
 from metier.data.prepared import PreparedData
+from metier.data.privacy.strict import TextPolicy
+from metier.data.privacy.strict_run import StrictRun
+from metier.data.record.findings import read_steps
 from metier.data.records import Record
 from metier.device import Hardware, choose_hardware, release_freed_memory
 from metier.engine.features import FeatureStore
@@ -19,10 +23,13 @@ from metier.engine.generate import Decoding
 from metier.engine.trunk import TrunkCache, TrunkIdentity
 from metier.errors import ModelError
 from metier.evaluation.answer_store import AnswerStore
-from metier.evaluation.evaluate import RecordSet
+from metier.evaluation.evaluate import RecordSet, evaluate_system
+from metier.evaluation.hidden import without_texts
+from metier.evaluation.results import Evaluation
 from metier.evaluation.score_store import ScoreStore
+from metier.evaluation.systems import System
 from metier.evaluation.writers import decoding_of
-from metier.events import Observer
+from metier.events import Notice, Observer, tell
 from metier.model.base import BaseModel, load_base_model, model_kind, weights_fingerprint
 from metier.model.chat_encode import ChatEncoder
 from metier.model.chat_prompt import ChatPrompt, make_chat_prompt
@@ -30,10 +37,11 @@ from metier.model.encode import Encoder, cut_policy
 from metier.model.generation import settle_generation
 from metier.model.prompt import PromptFormat, make_prompt_format
 from metier.model.quantized import check_quantization
-from metier.recipe.sections import ModelSection, Recipe
+from metier.recipe.sections import EvaluationSection, ModelSection, Recipe
 from metier.recipe.tasks import WRITES
 from metier.store.cache import cache_folder
 from metier.store.files import read_json
+from metier.store.fingerprint import fingerprint
 from metier.store.run_folder import RunFolder
 from metier.team import Team
 from metier.training.optimizer import check_optimizer
@@ -53,6 +61,8 @@ class Workshop:
     observers: Sequence[Observer] = ()
     batch_processes: int = 1
     """Processes that an optimiser step's batch is counted for: what the run began with."""
+    strict: StrictRun | None = None
+    """What a run under `privacy: strict` writes with; None: it is not."""
     _bases: dict[ModelSection, BaseModel] = field(default_factory=dict, init=False, repr=False)
     _weights: dict[tuple[str, str | None], str] = field(default_factory=dict, init=False, repr=False)
     _trunks: dict[TrunkIdentity, TrunkCache] = field(default_factory=dict, init=False, repr=False)
@@ -63,6 +73,11 @@ class Workshop:
         return choose_hardware(self.recipe.hardware)
 
     @property
+    def policy(self) -> TextPolicy:
+        """What of a text may be written where."""
+        return TextPolicy() if self.strict is None else self.strict.policy
+
+    @property
     def team(self) -> Team:
         """The processes that do this run."""
         return self.hardware.team
@@ -71,6 +86,30 @@ class Workshop:
     def train(self) -> list[Record]:
         """All training records."""
         return list(self.data.train.records())
+
+    @cached_property
+    def taught(self) -> list[Record]:
+        """What is trained on: train, then the counterfactual copies of its records, where there are any."""
+        copies = self.data.copies
+        return self.train if copies is None else [*self.train, *copies.records()]
+
+    @cached_property
+    def own_weights(self) -> list[float] | None:
+        """What each record of `taught` weighs by itself. None: all the same, as nothing asks for more."""
+        section = self.recipe.data.bias
+        if not section.reweight:
+            return None
+        found = record_weights(self.taught, section, read_steps(self.folder.data).steps)
+        if found is None:
+            message = "data.bias.reweight: no label goes with a group so that it is flagged: all rows weigh the same"
+            tell(self.observers, Notice(topic="bias", message=message))
+        return None if found is None else [float(weight) for weight in found]
+
+    @property
+    def remedies(self) -> list[str]:
+        """What is trained on besides train as it is (copies, weights), as fingerprints; empty where nothing is."""
+        copies = [] if self.data.copies is None else [self.data.copies.fingerprint]
+        return [*copies, *([] if self.own_weights is None else [fingerprint(self.own_weights)])]
 
     @cached_property
     def validation(self) -> list[Record]:
@@ -85,8 +124,24 @@ class Workshop:
         return self.validation
 
     def record_set(self, name: str, records: Sequence[Record]) -> RecordSet:
-        """Some records of this run as systems are judged on them."""
+        """Some records of this run as systems are judged on them; their groups go into files, by the policy."""
+        member = self.policy.member
+        if self.strict is not None:
+            records = [replace(record, group=member(record.group)) for record in records]
         return RecordSet(name=name, records=records, task=self.recipe.task, labels=self.data.labels)
+
+    def judged(self, system: System, name: str, records: Sequence[Record], section: EvaluationSection) -> Evaluation:
+        """A system on some records of this run, its answers as they may be written.
+
+        Args:
+            system: Anything that answers.
+            name: Of the set.
+            records: Of this run.
+            section: How it is judged.
+        """
+        asked = self.record_set(name, records)
+        found = evaluate_system(system, asked, section=section, seed=self.recipe.seed, observers=self.observers)
+        return without_texts(found, self.policy)
 
     def weights(self, section: ModelSection) -> str:
         """Hash of the weights of a base model, without loading them; a model that cannot be used is told here."""
@@ -181,6 +236,15 @@ class Workshop:
         """Stored answers of a base model."""
         identity = f"{base.weights_sha256}/{base.precision}"
         return AnswerStore(cache_folder("answers") / f"{base.weights_sha256[:24]}.jsonl", identity, self.observers)
+
+    def over(self, data: PreparedData) -> Workshop:
+        """The same ground over other data, without remedies against bias; models, trunks and hardware are shared."""
+        bias = self.recipe.data.bias.model_copy(update={"reweight": False, "augment": False})
+        section = self.recipe.data.model_copy(update={"bias": bias})
+        other = replace(self, data=data, recipe=self.recipe.model_copy(update={"data": section}))
+        other._bases, other._weights, other._trunks = self._bases, self._weights, self._trunks
+        vars(other)["hardware"] = self.hardware
+        return other
 
     def model_size(self, attempt: Attempt) -> int:
         """Parameters of an attempt's model."""

@@ -31,7 +31,7 @@ def learn_to_write(bench: Bench) -> Learned:
     assert isinstance(prompt, ChatPrompt)
     encoder = ChatEncoder(bench.encoder)
     loss_on = bench.recipe.training.loss_on
-    records = conversations(shop.train)
+    records = conversations(shop.taught)
     generation = shop.generation(bench.recipe, encoder)
     room = int(generation["max_new_tokens"])  # what is learned is cut as it is when the model is asked
     encoded = [encoder.turns(prompt, record, loss_on, room=room) for record in records]
@@ -54,7 +54,7 @@ def learn_to_write(bench: Bench) -> Learned:
 def learn_passages(bench: Bench) -> Learned:
     """Train a model to read on."""
     shop = bench.shop
-    examples = _windows(bench, shop.train)
+    examples = _windows(bench, shop.taught)
     sample = _windows(bench, shop.validation[: bench.recipe.training.validation_examples])
     return Learned(history=_train_on(bench, examples, sample))
 

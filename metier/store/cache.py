@@ -17,6 +17,10 @@ from metier.errors import LackingEnvironment
 from metier.store.leases import IN_USE
 
 CACHE_KINDS = ("models", "trunk", "features", "scores", "answers", "stages", "plans")
+PRIVATE_VARIABLE = "METIER_PRIVATE_CACHE"
+"""While a run under `privacy: strict` is on: its folder for all kinds of entries that can be turned back into text."""
+PRIVATE_KINDS = ("trunk", "features", "scores", "answers", "stages")
+"""Those kinds; models and plans hold nothing of the data."""
 _OWNER_ONLY = 0o700
 
 
@@ -42,10 +46,14 @@ def cache_root() -> Path:
 
 
 def cache_folder(kind: str) -> Path:
-    """The folder of one kind of entry: one of `CACHE_KINDS`."""
+    """The folder of one kind of entry: one of `CACHE_KINDS`.
+
+    While a run under `privacy: strict` is on, what can be turned back into text lies in that run's private folder.
+    """
     if kind not in CACHE_KINDS:
         raise ValueError(f"{kind!r} is no kind of cache entry; there are {', '.join(CACHE_KINDS)}")
-    return _made(cache_root() / kind)
+    private = os.environ.get(PRIVATE_VARIABLE, "").strip()
+    return _made(Path(private) / kind if private and kind in PRIVATE_KINDS else cache_root() / kind)
 
 
 def usage() -> dict[str, CacheUsage]:

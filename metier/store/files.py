@@ -155,15 +155,19 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path, *, draft: Path | None = None) -> Iterator[Path]:
     """A temporary folder beside `path` that takes its name when the block ends well, and vanishes otherwise.
 
     An older folder of that name is replaced. Everything inside is synced before the rename.
 
+    Args:
+        path: The folder.
+        draft: The temporary one, on the same disk, for who has to know its name. None: a new name.
+
     Raises:
         DiskFull: No space is left; `path` is as it was.
     """
-    temporary = _temporary(path)
+    temporary = draft or _temporary(path)
     with _removed_on_failure(temporary):
         with SpeakingErrors(path):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """The run folder: every file name in it, and who may write there.
 
-No other file spells these names. `run.json` says whose the folder is, and which stages are done under which key.
+No other file but `data_folder.py` spells these names. `run.json` says whose the folder is, and which stages are
+done under which key.
 """
 
 from __future__ import annotations
@@ -12,45 +13,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote
 
 from metier.errors import RunFolderError
+from metier.store.data_folder import PRIVATE, DataFolder, safe_name
 from metier.store.files import read_json, remove_leftovers, write_json, write_text
 from metier.store.locks import may_hold_a_run
 from metier.store.values import from_plain
 
+__all__ = [
+    "PRIVATE", "AttemptFolder", "DataFolder", "EvaluationFolder", "RunFolder", "RunState", "claim_run_folder",
+    "default_run_path", "find_run", "finish_run", "finish_stage", "point_latest", "read_state", "stage_key",
+]  # fmt: skip
 _STATE, _LATEST = "run.json", "latest"
-
-
-@dataclass(frozen=True)
-class DataFolder:
-    """What preparation leaves."""
-
-    path: Path
-
-    def split(self, name: str) -> Path:
-        """The records of `train`, `validation` or `test`."""
-        return self.path / f"{_safe(name)}.parquet"
-
-    @property
-    def rejected(self) -> Path:
-        """Rows that were not used, each with its reason."""
-        return self.path / "rejected.jsonl"
-
-    @property
-    def changed(self) -> Path:
-        """Records that a repair changed."""
-        return self.path / "changed.jsonl"
-
-    @property
-    def card(self) -> Path:
-        """What preparation found and did."""
-        return self.path / "card.json"
-
-    @property
-    def input(self) -> Path:
-        """How a row becomes an input."""
-        return self.path / "input.json"
 
 
 @dataclass(frozen=True)
@@ -66,7 +40,7 @@ class EvaluationFolder:
 
     def items(self, system: str) -> Path:
         """One system's answers, one a line."""
-        return self.path / f"items-{_safe(system)}.jsonl"
+        return self.path / f"items-{safe_name(system)}.jsonl"
 
     @property
     def comparison(self) -> Path:
@@ -127,7 +101,7 @@ class AttemptFolder:
 
     def results(self, set: str) -> Path:
         """Metrics on `set`."""
-        return EvaluationFolder(self.evaluation / _safe(set)).results
+        return EvaluationFolder(self.evaluation / safe_name(set)).results
 
 
 @dataclass(frozen=True)
@@ -167,6 +141,21 @@ class RunFolder:
         return self.path / "README.md"
 
     @property
+    def private(self) -> Path:
+        """Texts of a run under `privacy: strict`, while it goes on."""
+        return self.path / PRIVATE
+
+    @property
+    def private_data(self) -> Path:
+        """The part of its prepared data that holds texts, in such a run."""
+        return self.private / self.data.name
+
+    @property
+    def connections(self) -> Path:
+        """Every attempt of such a run to reach another machine, one a line."""
+        return self.path / "connections.jsonl"
+
+    @property
     def data(self) -> Path:
         """Folder of the prepared data."""
         return self.path / "data"
@@ -184,6 +173,11 @@ class RunFolder:
     def changed(self) -> Path:
         """Records that a repair changed."""
         return DataFolder(self.data).changed
+
+    @property
+    def privacy(self) -> Path:
+        """What `privacy: strict` promised, and what came of it."""
+        return DataFolder(self.data).privacy
 
     @property
     def data_card(self) -> Path:
@@ -226,7 +220,7 @@ class RunFolder:
 
     def evaluation_of(self, set: str) -> EvaluationFolder:
         """The evaluation of `set`."""
-        return EvaluationFolder(self.evaluation / _safe(set))
+        return EvaluationFolder(self.evaluation / safe_name(set))
 
     def results(self, set: str) -> Path:
         """Every system's metrics on `set`."""
@@ -393,8 +387,3 @@ def read_state(folder: RunFolder) -> RunState:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _safe(name: str) -> str:
-    # Two systems never share a file: what a file name cannot hold becomes %XX, and `..` stays in its folder.
-    return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")

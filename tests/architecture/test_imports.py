@@ -40,7 +40,7 @@ ROOMS: dict[str, set[str]] = {
 """Room or file at the root -> rooms that it may import."""
 
 VALUES = {
-    "data.records", "data.card", "model.summary", "training.history",
+    "data.records", "data.card", "data.privacy.account", "data.record.summary", "model.summary", "training.history",
     "evaluation.results", "planning.results", "planning.outlook", "planning.receipt_values", "refinement.rounds",
     "report.summary", "serving.results",
 }  # fmt: skip
@@ -48,10 +48,12 @@ VALUES = {
 
 DOORS = {
     "recipe.load", "recipe.dump", "model.origin", "report.formats", "report.receipt",
-    "data.describe", "data.draft", "planning.check", "planning.cards", "planning.cluster",
+    "data.describe", "data.draft", "data.record.croissant", "data.record.read", "data.record.restore",
+    "data.record.review", "report.data_page", "report.cleaning", "planning.check", "planning.cards", "planning.cluster",
     "evaluation.compare", "evaluation.files", "evaluation.paying", "evaluation.writing_pays", "evaluation.verify",
     "model.packaged", "report.gather", "report.write", "report.card", "serving.predict", "serving.talk",
-    "serving.export", "stages.forget",
+    "serving.export", "serving.private", "stages.forget", "data.privacy.by_recipe", "data.privacy.row_vault",
+    "data.privacy.strict_faults", "data.privacy.vault", "data.privacy.vault_key",
 }  # fmt: skip
 """What the command line calls."""
 

@@ -216,6 +216,9 @@ class _Summary:
     data = _Data()
     overfitting = None
     receipt = None
+    ablation = None
+    swaps = ()
+    privacy = None
 
     def __init__(self, test: Sequence[Evaluation], comparison: Any) -> None:
         self.test, self.comparison = test, comparison

@@ -2,13 +2,24 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metier.data.input_rules import REPAIRS, InputRules, normalised, template_columns
+from metier.data.input_rules import (
+    LABELLED,
+    REPAIRS,
+    SECRETS,
+    WRITTEN,
+    InputRules,
+    normalised,
+    repairs_of,
+    template_columns,
+)
 from metier.errors import DataError
+from metier.recipe.sections import DataSection
 from metier.store.files import write_json
 
 RULES = InputRules(text_columns=("text",))
@@ -113,3 +124,52 @@ def test_rules_with_an_unknown_repair_are_refused(tmp_path: Path) -> None:
 )
 def test_which_texts_are_the_same(one: str, other: str, same: bool) -> None:
     assert (normalised(one) == normalised(other)) is same
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned", "repairs"),
+    [
+        pytest.param("the cafÃ© is shut", "the café is shut", ("mojibake",), id="mojibake"),
+        pytest.param("\x1b[31merror\x1b[0m 7", "error 7", ("terminal codes",), id="terminal codes"),
+        pytest.param("<p>it is</p><p>late</p>", "it is\nlate", ("leftover markup", "white space"), id="markup"),
+        pytest.param("the oﬃce", "the office", ("ligatures",), id="ligatures"),
+        pytest.param("caf\u200bÃ©", "café", ("mojibake", "invisible characters"), id="one uncovers another"),
+    ],
+)
+def test_text_repairs_come_first(text: str, cleaned: str, repairs: tuple[str, ...]) -> None:
+    done, used = RULES.repair(text)
+    assert done == cleaned
+    assert set(used) == set(repairs)
+    assert list(used) == [name for name in REPAIRS if name in used]
+
+
+def test_written_texts_keep_their_markup_and_their_spaces() -> None:
+    rules = InputRules(text_columns=("text",), repairs=WRITTEN)
+    page = "<b>bold</b>\n    indented  twice"
+    assert rules.repair(page) == (page, ())
+
+
+@pytest.mark.parametrize(
+    ("fields", "usual", "wanted"),
+    [
+        ({}, LABELLED, LABELLED),
+        ({}, WRITTEN, WRITTEN),
+        ({"repairs": []}, LABELLED, ()),
+        ({"repairs": ["white space", "mojibake"]}, WRITTEN, ("mojibake", "white space")),
+        ({"repairs": [], "secrets": "mask"}, LABELLED, (SECRETS,)),
+        ({"secrets": "mask"}, WRITTEN, tuple(name for name in REPAIRS if name in (*WRITTEN, SECRETS))),
+    ],
+)
+def test_the_recipe_chooses_repairs(fields: dict[str, Any], usual: tuple[str, ...], wanted: tuple[str, ...]) -> None:
+    assert repairs_of(DataSection(train="d.csv", **fields), usual) == wanted
+
+
+def test_secrets_are_masked_in_every_text_to_come(tmp_path: Path) -> None:
+    pytest.importorskip("detect_secrets")
+    key = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+    section = DataSection(train="d.csv", secrets="mask")
+    InputRules(text_columns=("text",), repairs=repairs_of(section, LABELLED)).write(tmp_path / "input.json")
+    rules = InputRules.read(tmp_path / "input.json")
+    masked = rules.text_of({"text": f"my  token {key} fails"})
+    assert masked == "my token <SECRET> fails"
+    assert rules.clean(masked) == masked

@@ -16,6 +16,7 @@ from metier.data.prepared import PreparedData
 from metier.errors import DataError, RunFolderError
 from metier.events import Event, Notice, Table
 from metier.recipe.sections import DataSection
+from metier.store.fingerprint import text_sha256
 
 Write = Callable[..., Path]
 Prepare = Callable[..., PreparedData]
@@ -38,7 +39,7 @@ def test_a_csv_becomes_three_splits(write: Write, prepare: Prepare, rows: Rows, 
     assert prepared.labels == ("order", "refund")
     assert {path.name for path in (tmp_path / "prepared").iterdir()} == {
         "train.parquet", "validation.parquet", "test.parquet", "rejected.jsonl", "changed.jsonl", "card.json",
-        "input.json",
+        "input.json", "findings.json", "doubts.jsonl", "croissant.json",
     }  # fmt: skip
     everything = [
         record for split in (prepared.train, prepared.validation, prepared.test) for record in split.records()
@@ -214,8 +215,11 @@ def test_subsets_are_listed_with_their_reason(write: Write, prepare: Prepare, ro
 def test_changes_are_listed_by_row(write: Write, prepare: Prepare, rows: Rows, tmp_path: Path) -> None:
     prepared = prepare(train=write("d.csv", rows(40) + "too   many\u200b spaces,order\n"))
     assert lines(tmp_path / "prepared" / "changed.jsonl") == [
-        {"source": "d.csv", "row": 41, "repairs": ["invisible characters", "white space"]}
-    ]
+        {
+            "source": "d.csv", "row": 41, "repairs": ["invisible characters", "white space"], "step": "repairs",
+            "version": 1, "sha256": text_sha256('{"text": "too   many\u200b spaces", "label": "order"}'), "detail": "",
+        }
+    ]  # fmt: skip
     assert prepared.card.changed == {"invisible characters": 1, "white space": 1}
 
 
@@ -296,3 +300,17 @@ def test_every_row_is_in_a_split_or_rejected(tmp_path: Path, rows: list[tuple[st
 def test_the_room_loads_no_torch() -> None:
     code = "import sys, metier.data.prepare, metier.data.draft; sys.exit('torch' in sys.modules)"
     assert run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_rare_labels_leave_train_or_become_one(write: Write, prepare: Prepare, rows: Rows) -> None:
+    more = "".join(f"a matter of its own kind {number},odd {number % 2}\n" for number in range(6))
+    train = write("d.csv", rows(60) + more)
+    rejected = prepare(train=train, rare_labels="reject", folder="rejected")
+    assert rejected.card.rejected["rare label"] == 6
+    assert rejected.labels == ("order", "refund")
+    assert "6 rows left train: labels with fewer than 5 rows (data.rare_labels: reject)" in rejected.card.notices
+    merged = prepare(train=train, rare_labels="merge", folder="merged")
+    assert merged.labels == ("order", "other", "refund")
+    assert "rare label" not in merged.card.rejected
+    kept = prepare(train=train, rare_below=3, folder="kept")
+    assert not [record for record in kept.train.records() if "rare_label" in record.flags and record.label == "order"]

@@ -89,6 +89,17 @@ def test_the_key_of_a_dict_of_records_is_kept(write: Write) -> None:
     assert table.rows == [{"key": "p7", "text": "x"}]
 
 
+def test_texts_under_two_names_are_rows(write: Write) -> None:
+    value = {"actors": {"Ann": ["a", "b"], "Bob": ["c"]}, "painters": {"Cid": ["d"], "Eve": []}}
+    table = read_table(write("d.json", json.dumps(value)))
+    assert table.columns == ("key", "name", "text")
+    assert [tuple(row.values()) for row in table.rows] == [
+        ("actors", "Ann", "a"), ("actors", "Ann", "b"), ("actors", "Bob", "c"), ("painters", "Cid", "d"),
+    ]  # fmt: skip
+    records = read_table(write("r.json", '{"p1": {"tags": ["a"]}, "p2": {"tags": ["b"]}}'))
+    assert [row["key"] for row in records.rows] == ["p1", "p2"]
+
+
 def test_broken_lines_of_jsonl_are_rejected_alone(write: Write) -> None:
     table = read_table(write("d.jsonl", '{"text": "a"}\n{"text": \n[1]\n\n{"text": "b", "more": null}\n'))
     assert [row["text"] for row in table.rows] == ["a", "b"]

@@ -254,7 +254,7 @@ def test_an_override_keeps_the_model_named_in_short(load: Load) -> None:
         (".x=1", r"--set \.x=1: is no override"),
         ("data.train.x=1", r"data\.train\.x: leads through `data\.train`, which is a value, wanted a section"),
         ("seed=[1", r"--set seed, line 1: is no YAML"),
-        ("privacy.epsilon=1", r"privacy \(--set\): is a section that this version does not have yet"),
+        ("search.trials=1", r"search \(--set\): is a section that this version does not have yet"),
     ],
 )
 def test_a_wrong_override_is_a_fault_like_any_other(load: Load, override: str, message: str) -> None:

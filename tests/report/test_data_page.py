@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from metier.data.card import DataCard, SourceFile, SplitCard
+from metier.data.card import DataCard, SourceFile, SplitCard, StageHash
 from metier.data.record.licences import Licences, SourceLicence
-from metier.data.record.summary import DataRecord, RowGroup, RowLine, StageHash, StepRecord, ToDecide
+from metier.data.record.summary import DataRecord, RowGroup, RowLine, StepRecord, ToDecide
 from metier.report.data_page import LONGEST_TEXT, render_data_page, write_data_report
 
 EVIL = '<script>alert("x")</script> & `a`'

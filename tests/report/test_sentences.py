@@ -84,3 +84,14 @@ def test_calibration_is_missing_only_where_it_is_missing(summary: RunSummary) ->
 def test_stated_limitations_of_the_author_are_among_the_limits(summary: RunSummary) -> None:
     made = replace(summary, recipe={**summary.recipe, "card": {"limitations": "Not for children."}})
     assert "Not for children." in sentences.limitations(made)
+
+
+def test_allowed_leaks_and_a_test_set_by_time_are_among_the_limits(summary: RunSummary) -> None:
+    drawn = {**summary.data.splits, "test": replace(summary.data.splits["test"], official=False)}
+    made = replace(summary, data=replace(summary.data, splits=drawn))
+    plain = "\n".join(sentences.limitations(made))
+    assert "not on other sources or later times" in plain and "Leaks" not in plain
+    asked = {"data": {"train": "d.csv", "time": "created", "leaks": "allow"}}
+    said = "\n".join(sentences.limitations(replace(made, recipe={**summary.recipe, **asked})))
+    assert "The test set is the newest part of the same files" in said and "later times" not in said
+    assert "Leaks between splits were allowed (data.leaks: allow)" in said

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import torch
 
+from metier.data.input_rules import InputRules
+from metier.data.privacy.saved import InputProtection
 from metier.device import Hardware
 from metier.errors import ArgumentError, LackingEnvironment, MetierError, ModelError
 from metier.events import Event, Notice, Table
@@ -165,6 +167,18 @@ def test_a_model_that_chooses_among_labels_says_how(saved: Callable[..., Path], 
     page = (done.path / "README.md").read_text(encoding="utf-8")
     assert "from each sum the label's own mean over other texts is taken" in page
     assert 'from_pretrained("FOLDER/base")' in page
+
+
+def test_who_serves_an_export_elsewhere_is_told_to_hide_personal_data(
+    saved: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = saved()
+    protection = InputProtection(policy="mask", kinds=("EMAIL_ADDRESS", "PERSON"))
+    InputRules(text_columns=("q",), protection=protection).write(folder / "input.json")
+    done = export_run(folder, tmp_path / "out", form="adapter")
+    said = "ersonal data was hidden in what the model learned from and was tested on (EMAIL_ADDRESS, PERSON; the name"
+    assert any(said in notice for notice in done.notices)
+    assert said in (done.path / "README.md").read_text(encoding="utf-8")
 
 
 def test_an_adapter_without_its_base_names_no_other_weights(saved: Callable[..., Path], tmp_path: Path) -> None:

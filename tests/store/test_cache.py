@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 from metier.errors import LackingEnvironment
-from metier.store.cache import CACHE_KINDS, CacheUsage, cache_folder, cache_root, purge, state_root, usage
+from metier.store.cache import (
+    CACHE_KINDS,
+    PRIVATE_KINDS,
+    PRIVATE_VARIABLE,
+    CacheUsage,
+    cache_folder,
+    cache_root,
+    purge,
+    state_root,
+    usage,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +95,14 @@ def test_a_place_that_cannot_be_made_says_what_to_set(tmp_path: Path, monkeypatc
     monkeypatch.setenv("METIER_CACHE", str(tmp_path / "file" / "c"))
     with pytest.raises(LackingEnvironment, match=r"cannot be made .*\. Set METIER_CACHE or METIER_STATE to a folder"):
         cache_root()
+
+
+def test_while_a_strict_run_is_on_what_holds_texts_lies_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PRIVATE_VARIABLE, str(tmp_path / "run" / "private"))
+    for kind in CACHE_KINDS:
+        inside = kind in PRIVATE_KINDS
+        assert cache_folder(kind) == (tmp_path / "run" / "private" if inside else tmp_path / "cache") / kind
+    monkeypatch.setenv(PRIVATE_VARIABLE, "")
+    assert cache_folder("trunk") == tmp_path / "cache" / "trunk"

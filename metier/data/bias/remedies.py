@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,8 +47,17 @@ def swap_dimensions(flagged: Sequence[Association]) -> tuple[str, ...]:
     Args:
         flagged: Associations, those worth a remedy.
     """
+    return swaps_for(one.dimension for one in flagged)
+
+
+def swaps_for(dimensions: Iterable[str]) -> tuple[str, ...]:
+    """Dimensions of swaps that belong to dimensions of the word lists; none for others.
+
+    Args:
+        dimensions: Of the word lists, or columns of the user's.
+    """
     known = packaged_swaps()
-    wanted = [name for one in flagged for name in SWAPS_FOR.get(one.dimension, (one.dimension,))]
+    wanted = [name for one in dimensions for name in SWAPS_FOR.get(one, (one,))]
     return tuple(dict.fromkeys(name for name in wanted if name in known))
 
 
@@ -166,11 +175,17 @@ def augment(rows: Rows, swapper: Swapper, settings: AugmentSettings = AugmentSet
     if not 0 <= settings.largest_share <= 1:
         raise DataError("data.bias.augment_share", f"is {settings.largest_share}", "a number from 0 to 1")
     for row in rows:
-        if row.split != "train" or not _drawn(row.key, settings):
+        if row.split != "train" or not is_drawn(row.key, settings):
             continue
         yield from swapper.copies(row).made[: settings.most_copies]
 
 
-def _drawn(key: int, settings: AugmentSettings) -> bool:
+def is_drawn(key: int, settings: AugmentSettings) -> bool:
+    """Whether a row is one of those that get copies.
+
+    Args:
+        key: Of the row.
+        settings: How many, and the seed.
+    """
     digest = hashlib.blake2b(f"{settings.seed} {key}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") < settings.largest_share * 2.0**64

@@ -16,9 +16,9 @@ duplicates and languages, which have steps of their own.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -194,6 +194,8 @@ class QualitySettings:
     """What of a row is looked at: what is asked, or the written answer, which is what is learned."""
     english: bool = True
     """Whether most rows are English; otherwise rules that know English only are not applied."""
+    most_doubts: int = 100_000
+    """Doubts given at most, of the first rows; the rest is only counted."""
 
 
 def quality_flags(text: str, rules: tuple[str, ...] = tuple(QUALITY_RULES)) -> tuple[str, ...]:
@@ -232,21 +234,27 @@ def screen_quality(rows: Rows, settings: QualitySettings | None = None) -> Findi
                 broken[position] |= bit
     keys, words, broken, skipped = keys[:seen], words[:seen], broken[:seen], skipped[:seen]
     used = _used(bits, words, settings)
-    doubts = [
+    flagged = np.flatnonzero(broken & sum(used.values()))
+    every = (
         Doubt(key=int(keys[position]), step=STEP, reason=name, detail=QUALITY_RULES[name].says)
-        for position in np.flatnonzero(broken).tolist()
+        for position in flagged.tolist()
         for name, bit in used.items()
         if broken[position] & bit
-    ]
+    )
+    doubts = tuple(islice(every, settings.most_doubts))
     table = [_counted(name, bit, broken, skipped) for name, bit in used.items()]
+    counts = {name: int(np.count_nonzero(broken & bit)) for name, bit in used.items()}
+    notes = list(_notes(settings, used, table))
+    if len(doubts) < sum(counts.values()):
+        notes.append(f"{sum(counts.values()) - len(doubts):,} doubts beyond the first {len(doubts):,} only counted")
     return Finding(
         step=STEP,
         version=VERSION,
         looked_at=seen,
-        doubts=tuple(doubts),
-        counts={**Counter(doubt.reason for doubt in doubts), "rows flagged": len({doubt.key for doubt in doubts})},
+        doubts=doubts,
+        counts={**{name: count for name, count in counts.items() if count}, "rows flagged": len(flagged)},
         tables={"quality": table},
-        notes=tuple(_notes(settings, used, table)),
+        notes=tuple(notes),
         seconds=time.perf_counter() - start,
     )
 

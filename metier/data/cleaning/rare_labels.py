@@ -13,6 +13,7 @@ import numpy as np
 from metier.data.cleaning.out_of_fold import Chances
 from metier.data.cleaning.rows import Doubt, Finding, Row, Rows
 from metier.data.table import counted
+from metier.recipe.sections import DataSection
 
 STEP = "rare_labels"
 VERSION = 1
@@ -165,3 +166,29 @@ def _doubt(row: _Place, count: int, advice: tuple[str, str | None, str]) -> Doub
         detail=f"`{row.answer}` has {counted(count, 'row')} to learn from; {why}",
         suggestion=suggestion,
     )
+
+
+def rare_label_names(counts: Mapping[str, int], section: DataSection) -> dict[str, str]:
+    """What rare labels are called from now on, before splits are drawn; empty unless the recipe merges them.
+
+    Args:
+        counts: Rows of each label, without those of a test file.
+        section: `rare_labels`, `rare_below` and `rare_name`.
+    """
+    if section.rare_labels != "merge":
+        return {}
+    return {label: section.rare_name for label in _below(counts, section) if label != section.rare_name}
+
+
+def rejected_labels(counts: Mapping[str, int], section: DataSection) -> tuple[str, ...]:
+    """Rare labels whose rows leave train (`REASON`); none unless the recipe rejects them.
+
+    Args:
+        counts: Rows of each label, without those of a test file.
+        section: `rare_labels` and `rare_below`.
+    """
+    return _below(counts, section) if section.rare_labels == "reject" else ()
+
+
+def _below(counts: Mapping[str, int], section: DataSection) -> tuple[str, ...]:
+    return tuple(sorted(label for label, rows in counts.items() if rows < section.rare_below))

@@ -30,7 +30,7 @@ from metier.data.privacy.audit import (
     switch_off,
     switch_on,
 )
-from metier.errors import RunFolderError, UserError
+from metier.errors import RefusedConnection, RunFolderError
 from metier.store.files import SpeakingErrors
 
 NO_TELEMETRY: Mapping[str, str] = {
@@ -45,13 +45,6 @@ OFFLINE: Mapping[str, str] = {
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy")
 """Taken away inside the block, in small and capital letters: a proxy on this machine would lead out of it."""
 _START = Path(__file__).resolve().parent / "start"
-
-
-class RefusedConnection(UserError, PermissionError):
-    """A connection to another machine under `privacy: strict`.
-
-    Also a `PermissionError`, so that a library that copes with a network that is not there copes with this.
-    """
 
 
 class Watch:

@@ -3,7 +3,7 @@
     report      nothing: it is counted
     mask        `<EMAIL_ADDRESS>` stands in its place; masking twice changes nothing
     surrogate   another value of the same kind and form stands in its place (`surrogates.py`)
-    drop        the row leaves what is trained on; a test row stays, and is flagged
+    drop        the row leaves what is trained on; a row of a test file stays, masked
     refuse      the run ends
 
 A policy holds for prompts and answers alike, and treats all parts of one record together: a value that is in the

@@ -7,6 +7,7 @@ of top-level domains that Presidio's email recogniser wants is the one that come
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import logging
 import os
@@ -166,6 +167,16 @@ def refuse_missing() -> None:
         packages = ", ".join(package.replace("_", "-") for package in missing)
         fix = 'Install it: pip install "metier[pii]", or set `privacy.detector: patterns`, which does not cover names.'
         raise MissingPackage("privacy.detector", f"names and places need {packages}, not installed here", "", fix)
+
+
+def package_versions() -> dict[str, str]:
+    """The packages on which what is found depends, with their versions.
+
+    Raises:
+        MissingPackage: Presidio, spaCy or the model is not installed.
+    """
+    refuse_missing()
+    return {package: importlib.metadata.version(package.replace("_", "-")) for package in PACKAGES}
 
 
 def _engine() -> Any:

@@ -12,19 +12,18 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from metier.errors import RunFolderError
+from metier.store.cache import PRIVATE_KINDS, PRIVATE_VARIABLE
 from metier.store.files import SpeakingErrors
 from metier.store.fingerprint import text_sha256
 
-VARIABLE = "METIER_PRIVATE_CACHE"
-"""While a strict run is on: the folder for every kind of cache entry that can be turned back into text."""
-KINDS = ("trunk", "features", "scores", "answers", "stages")
-"""Those kinds, out of `store.cache.CACHE_KINDS`; models and plans hold nothing of the data."""
+VARIABLE, KINDS = PRIVATE_VARIABLE, PRIVATE_KINDS
+"""The variable that names the folder while a strict run is on, and what lies in it: see `store.cache.cache_folder`."""
 _OWNER_ONLY = 0o700
 _TEMPORARY = ("TMPDIR", "TEMP", "TMP")
 _LONGEST_PLACE = 60
@@ -95,7 +94,9 @@ def purge_private(path: Path) -> Purged:
 
 
 @contextmanager
-def private_cache(path: Path, *, first: bool = True, keep_on_failure: bool = True) -> Iterator[Path]:
+def private_cache(
+    path: Path, *, first: bool = True, keep_on_failure: bool = True, ended: Callable[[], bool] = lambda: True
+) -> Iterator[Path]:
     """Keep what can be turned back into text in a private folder of the run while the block runs, then remove it.
 
     Args:
@@ -104,6 +105,8 @@ def private_cache(path: Path, *, first: bool = True, keep_on_failure: bool = Tru
             need it no more when its block ends.
         keep_on_failure: Whether it stays, closed to others, when the block fails, so that `--resume` goes on where
             it was. The run that ends well removes it.
+        ended: Whether there is nothing left to do when the block ended well; it stays for a run that was asked to
+            stop in the middle.
     """
     make_private(path)
     before = os.environ.get(VARIABLE)
@@ -114,7 +117,7 @@ def private_cache(path: Path, *, first: bool = True, keep_on_failure: bool = Tru
         done = True
     finally:
         _restore({VARIABLE: before})
-        if first and (done or not keep_on_failure):
+        if first and (ended() if done else not keep_on_failure):
             purge_private(path)
 
 

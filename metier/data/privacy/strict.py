@@ -7,10 +7,9 @@ that the user asked `predict` for.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from metier.data.input_rules import normalised
 from metier.data.privacy.vault_key import VaultKey
@@ -33,7 +32,6 @@ class Rule:
     """Which files, and what in them."""
 
 
-_STRICT_NOTE = "under privacy: strict"
 WRITES: Mapping[str, Rule] = {
     "report": Rule("text", "place", "report/index.html: questions, gold and written answers, documents"),
     "card": Rule("place", "place", "README.md, data/card.json, Croissant: counts and settings"),
@@ -84,6 +82,11 @@ class TextPolicy:
         if self.strict and self.key is None:
             fix = "Set privacy.vault_key_file or privacy.vault_key_env; `metier data vault-key FILE` makes a key."
             raise ArgumentError("privacy", "is strict and names no key", "a key for the hashes and the vault", fix)
+
+    @property
+    def key_id(self) -> str | None:
+        """What the key may be known by in the clear; None where there is none."""
+        return None if self.key is None else self.key.id
 
     def form(self, where: str) -> Form:
         """What a kind of file gets.
@@ -143,22 +146,6 @@ class TextPolicy:
         """
         return text if text is None or text in labels or self.allows(where) else self.mark(text)
 
-    def item_row(self, row: Mapping[str, Any], *, labels: Collection[str]) -> dict[str, Any]:
-        """A row of `items-<system>.jsonl` as it may be written.
-
-        Equal answers have equal hashes, so that `verify` can count exact matches again; other counts of written
-        answers it cannot.
-
-        Args:
-            row: As `to_plain` gives an item.
-            labels: Of the task; empty where answers are written.
-        """
-        if self.allows("items"):
-            return dict(row)
-        known = frozenset(labels)
-        hidden = {name: self.answer(row[name], "items", known) for name in ("gold", "answer") if name in row}
-        return {**row, **hidden, "group": self.member(row.get("group"))}
-
     def refuse(self, where: str, what: str) -> None:
         """Refuse to write what would carry texts to where none may be.
 
@@ -172,40 +159,3 @@ class TextPolicy:
         if self.form(where) == "never":
             found = f"puts texts of records into {WRITES[where].what.partition(':')[0]}"
             raise ArgumentError(what, found, "none under privacy: strict", f"Leave {what} out, or its examples.")
-
-
-class StrictFaults:
-    """A block of a strict run: what goes wrong inside is known for that outside, where it is told."""
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Mark the exception, which goes on."""
-        if error is not None:
-            error.add_note(_STRICT_NOTE)
-
-
-def came_from_strict(error: BaseException) -> bool:
-    """Whether an exception left a strict run: then `traceback_without_values` tells of it, to the screen as well."""
-    return _STRICT_NOTE in getattr(error, "__notes__", ())
-
-
-def traceback_without_values(error: BaseException) -> str:
-    """Where a fault happened, without its message or any value: those may quote data.
-
-    Args:
-        error: With its causes.
-    """
-    parts = []
-    seen: set[int] = set()
-    step: BaseException | None = error
-    while step is not None and id(step) not in seen:
-        seen.add(id(step))
-        lines = [
-            f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}'
-            for frame in traceback.extract_tb(step.__traceback__)
-        ]
-        parts.append("\n".join([*lines, f"{type(step).__module__}.{type(step).__qualname__}"]))
-        step = step.__cause__ or (None if step.__suppress_context__ else step.__context__)
-    return "\n\nwhile handling:\n\n".join(parts) + "\n"

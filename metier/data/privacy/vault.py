@@ -317,6 +317,21 @@ class Vault:
             lock.release()
 
 
+def state_of(vault: Vault) -> VaultState | None:
+    """How far a vault goes, as its mark says, without a look at its entries; None where there is none.
+
+    Args:
+        vault: With its key.
+
+    Raises:
+        DataError: It has another key, or is cut.
+    """
+    if not vault._exists():
+        return None
+    with vault._reading() as (_, _, position, _):
+        return _state(position, vault.path.stat().st_size - position.size)
+
+
 @contextmanager
 def _all_or_nothing(descriptor: int, size: int) -> Iterator[None]:
     """A block that appends; when it fails, the file has its old size again."""

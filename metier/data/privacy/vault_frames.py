@@ -217,6 +217,15 @@ def damaged(path: str, number: int) -> DataError:
     return DataError(path, f"entry {number} is not as it was written", "", fix)
 
 
+def refuse_without_cryptography() -> None:
+    """Say early that nothing here can encrypt.
+
+    Raises:
+        MissingPackage: cryptography is not installed.
+    """
+    _aes_gcm(bytes(32))
+
+
 def _aes_gcm(key: bytes) -> AESGCM:
     try:
         from cryptography.hazmat.primitives.ciphers import aead

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metier.data.card import DataCard, SourceFile
-from metier.data.record.folder import RecordFolder
+from metier.data.card import DataCard, SourceFile, StageHash
 from metier.data.record.licences import Licences, SourceLicence
-from metier.data.record.summary import StageHash, StepRecord
+from metier.data.record.summary import StepRecord
 from metier.store.files import write_bytes
 from metier.store.fingerprint import file_sha256
+from metier.store.run_folder import DataFolder
 
 VERSION = "http://mlcommons.org/croissant/1.1"
 RAI_VERSION = "http://mlcommons.org/croissant/RAI/1.0"
@@ -97,7 +97,7 @@ class About:
     """What a person says about the data; None: not said, and left out."""
 
     name: str
-    published: str
+    published: str | None = None
     """When it was prepared, as an ISO 8601 date."""
     description: str | None = None
     url: str | None = None
@@ -128,7 +128,7 @@ def write_croissant(
     Returns:
         Its path.
     """
-    path = RecordFolder(folder).croissant
+    path = DataFolder(folder).croissant
     value = describe_croissant(folder, card, licences, about, steps=steps, stages=stages)
     write_bytes(path, json.dumps(value, ensure_ascii=False, indent=2).encode("utf-8") + b"\n")
     return path
@@ -163,14 +163,15 @@ def describe_croissant(
         "url": about.url or hash_name(card.fingerprint),
         "identifier": hash_name(card.fingerprint),
         "version": "1.0.0",
-        "datePublished": about.published,
         "license": _licences(licences),
     }
+    if about.published:
+        value["datePublished"] = about.published
     if about.creator:
         value["creator"] = {"@type": "sc:Organization", "name": about.creator}
     if about.languages:
         value["inLanguage"] = list(about.languages)
-    value["prov:wasDerivedFrom"] = [_source(source, by_source.get(source.name)) for source in card.sources]
+    value["prov:wasDerivedFrom"] = [_source(source, by_source.get(source.name)) for source in card.files]
     value["prov:wasGeneratedBy"] = {"@type": "prov:Activity", "prov:label": "metier: data preparation"}
     value["rai:dataPreprocessingProtocol"] = _protocol(card, steps, stages)
     names = [name for name, split in card.splits.items() if split.rows]
@@ -236,7 +237,7 @@ def _protocol(card: DataCard, steps: Sequence[StepRecord], stages: Sequence[Stag
 
 
 def _file(folder: Path, name: str, card: DataCard) -> dict[str, Any]:
-    path = folder / f"{name}.parquet"
+    path = DataFolder(folder).split(name)
     return {
         "@type": "cr:FileObject",
         "@id": path.name,
@@ -270,7 +271,7 @@ def _labels(card: DataCard) -> dict[str, Any]:
 def _records(folder: Path, name: str, card: DataCard) -> dict[str, Any]:
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    columns = [column for column in pq.read_schema(folder / f"{name}.parquet").names if column in _COLUMNS]
+    columns = [column for column in pq.read_schema(DataFolder(folder).split(name)).names if column in _COLUMNS]
     return {
         "@type": "cr:RecordSet",
         "@id": name,

@@ -7,23 +7,22 @@ either file.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from metier.data.card import StageHash
 from metier.data.cleaning.rows import Finding, Row, Rows
-from metier.data.record.folder import RecordFolder
-from metier.data.record.summary import StageHash, StepRecord
+from metier.data.exchanges import Mark, plain_mark
+from metier.data.record.summary import StepRecord
 from metier.errors import RunFolderError
-from metier.store.files import read_json, write_json, write_text
+from metier.store.files import SpeakingErrors, read_json, write_json
 from metier.store.fingerprint import text_sha256
+from metier.store.run_folder import DataFolder
 from metier.store.values import from_plain, to_plain
 
 _HASH_LENGTH = 16
-_BETWEEN = b"\x1e"
-"""Stands between rows in a stage's hash; no text holds it after the repairs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,32 +81,27 @@ class StepsFile:
     """In the order in which they were reached."""
 
 
-def content_hash(text: str, answer: str) -> str:
-    """What a decision about a row depends on: 16 hex digits of the hash of its text and its answer."""
-    return text_sha256(f"{len(text)}\0{text}\0{answer}")[:_HASH_LENGTH]
-
-
-def hash_rows(name: str, rows: Iterable[Row]) -> StageHash:
-    """Text and answer of all rows as one hash, read one by one.
+def content_hash(text: str, answer: str, mark: Mark = plain_mark) -> str:
+    """What a decision about a row depends on: 16 hex digits, the mark of its text and its answer.
 
     Args:
-        name: Of the stage: `read`, a cleaning step, `train`.
-        rows: In order.
+        text: Of the record.
+        answer: Its own.
+        mark: Makes it; under `privacy: strict` with a key.
     """
-    digest, count = hashlib.sha256(), 0
-    for row in rows:
-        digest.update(json.dumps([row.text, row.answer], ensure_ascii=True).encode("ascii") + _BETWEEN)
-        count += 1
-    return StageHash(name=name, rows=count, sha256=digest.hexdigest())
+    return mark(f"{len(text)}\0{text}\0{answer}")
 
 
-def places_of(rows: Rows, findings: Sequence[Finding], *, record_id: Callable[[Row], str]) -> dict[int, RowPlace]:
+def places_of(
+    rows: Rows, findings: Sequence[Finding], *, record_id: Callable[[Row], str], mark: Mark = plain_mark
+) -> dict[int, RowPlace]:
     """Where the rows are that the findings name, by key: one pass over the rows.
 
     Args:
         rows: As the steps saw them.
         findings: All of them.
         record_id: The id of a row's record.
+        mark: As for `content_hash`.
     """
     wanted = {key for finding in findings for doubt in finding.doubts for key in (doubt.key, *doubt.others)}
     if not wanted:
@@ -118,7 +112,7 @@ def places_of(rows: Rows, findings: Sequence[Finding], *, record_id: Callable[[R
             row=row.row,
             split=row.split,
             id=record_id(row),
-            content=content_hash(row.text, row.answer),
+            content=content_hash(row.text, row.answer, mark),
         )
         for row in rows
         if row.key in wanted
@@ -155,16 +149,17 @@ def write_findings(
             counts=finding.counts,
             tables=finding.tables,
             notes=finding.notes,
-            seconds=finding.seconds,
             done=acted.pop(finding.step, {}),
         )
         for finding in findings
     )
     if acted:
         raise KeyError(f"no such step: {sorted(acted)}")
-    names = RecordFolder(folder)
-    lines = (to_plain(doubted) for doubted in _doubted(findings, places))
-    write_text(names.doubts, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    names = DataFolder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with SpeakingErrors(names.doubts), names.doubts.open("w", encoding="utf-8", newline="\n") as file:
+        for doubted in _doubted(findings, places):  # one by one: there may be half a million
+            file.write(json.dumps(to_plain(doubted), ensure_ascii=False) + "\n")
     write_json(names.findings, StepsFile(steps=steps, stages=tuple(stages)), format="findings")
 
 
@@ -177,7 +172,7 @@ def read_steps(folder: Path) -> StepsFile:
     Raises:
         RunFolderError: The file is damaged.
     """
-    path = RecordFolder(folder).findings
+    path = DataFolder(folder).findings
     if not path.exists():
         return StepsFile()
     return from_plain(StepsFile, read_json(path, format="findings"), where=str(path))
@@ -192,7 +187,7 @@ def read_doubts(folder: Path) -> Iterator[Doubted]:
     Raises:
         RunFolderError: A line is damaged.
     """
-    path = RecordFolder(folder).doubts
+    path = DataFolder(folder).doubts
     for number, line in read_lines(path):
         yield from_plain(Doubted, line, where=f"{path}, line {number}")
 

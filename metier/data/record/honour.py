@@ -7,15 +7,20 @@ is removed. An edited row keeps its record's id, so that a later run can decide 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from metier.data.cleaning.rows import Finding
+from metier.data.exchanges import Mark, plain_mark, record_key
+from metier.data.reasons import DROPPED_BY_A_PERSON, EDITED, RELABELLED
 from metier.data.record.decisions import DECISIONS, ON_TEST_ROWS, Decision, Decisions, Key
 from metier.data.record.findings import content_hash
 from metier.data.records import Choice, Conversation, Preference, Record
+from metier.data.roster import Dropped
 from metier.data.table import counted
 
 _MOST_NAMED = 10
+SETTLED = "settled by a person"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +43,42 @@ class Settled:
         return bool(self.decisions) and not self.dropped
 
 
+@dataclass(frozen=True, kw_only=True)
+class Decided:
+    """A record that is being read, after all decisions about it."""
+
+    record: Record
+    """Its id is not settled yet."""
+    key: str
+    """Hash of its normalised text as it is now."""
+    settled: Settled
+    was: str
+    """Its answer as it was read."""
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What a person changed in it, by name, for the log."""
+        kinds = dict.fromkeys(decision.decision for decision in self.settled.decisions)
+        return tuple(_CHANGES[kind] for kind in kinds if kind in _CHANGES)
+
+    @property
+    def detail(self) -> str:
+        """Who decided, when and where; of a label also which one it was and became."""
+        told = "; ".join(_said(decision) for decision in self.settled.decisions)
+        relabelled = isinstance(self.record, Choice) and self.record.gold != self.was
+        return f"`{self.was}` became `{self.record.gold}`: {told}" if relabelled else told
+
+    def dropped(self, place: int) -> Dropped | None:
+        """Why the record leaves, where a person decided that.
+
+        Args:
+            place: Its place in the roster.
+        """
+        if not self.settled.dropped:
+            return None
+        return Dropped(place=place, reason=DROPPED_BY_A_PERSON, detail=_said(self.settled.decisions[-1]))
+
+
 class Honoured:
     """Applies decisions row by row, and afterwards says which could not be applied."""
 
@@ -47,18 +88,46 @@ class Honoured:
         Args:
             decisions: All of them.
         """
-        self._decisions = decisions
+        self.decisions = decisions
         self._used: set[Key] = set()
         self._refused: set[Key] = set()
         self._seen: set[tuple[str, str]] = set()
         self._ids = {(decision.source, decision.id) for decision in decisions.latest.values()}
+        self._keys = {record_id.rpartition("-")[0] for _, record_id in self._ids}
+        self._met: Counter[tuple[int, str]] = Counter()
 
-    def settle(self, record: Record, *, test: bool = False) -> tuple[Record, Settled]:
+    @property
+    def applied(self) -> int:
+        """Decisions that were applied so far."""
+        return len(self._used)
+
+    def decide(self, record: Record, key: str, *, part: int, mark: Mark = plain_mark, test: bool = False) -> Decided:
+        """A record that is being read, after all decisions about it; records come in the order of their files.
+
+        Args:
+            record: After the repairs and after personal data was hidden; its id is empty.
+            key: What stands for its text (`record_key`), which its id will begin with.
+            mark: Makes that of an edited text.
+            part: Number of the split whose files it comes from: texts are counted by part, as ids are.
+            test: As for `settle`.
+        """
+        if key not in self._keys:
+            settled = Settled(text=record.text, answer=record.gold)
+            return Decided(record=record, key=key, settled=settled, was=record.gold)
+        occurrence = self._met[part, key]
+        self._met[part, key] += 1
+        now, settled = self.settle(replace(record, id=f"{key}-{occurrence}"), test=test, mark=mark)
+        if settled.text != record.text:
+            key = record_key(now, mark)
+        return Decided(record=replace(now, id=""), key=key, settled=settled, was=record.gold)
+
+    def settle(self, record: Record, *, test: bool = False, mark: Mark = plain_mark) -> tuple[Record, Settled]:
         """A record after all decisions about it; what a later run decided about the changed record follows.
 
         Args:
             record: As the cleaning steps see it.
             test: Whether it is of a test set that the user gave, from which nothing is dropped or edited.
+            mark: As for `content_hash`.
 
         Returns:
             The record with its new answer or text, and what was decided. Whoever calls drops it where
@@ -70,9 +139,9 @@ class Honoured:
         self._seen.add((record.source, record.id))
         applied: list[Decision] = []
         met: set[str] = set()
-        while (content := content_hash(text, answer)) not in met:
+        while (content := content_hash(text, answer, mark)) not in met:
             met.add(content)  # two runs may have relabelled it there and back
-            decision = self._decisions.of(record.source, record.id, content)
+            decision = self.decisions.of(record.source, record.id, content)
             if decision is None:
                 break
             if test and decision.decision not in ON_TEST_ROWS:
@@ -91,7 +160,7 @@ class Honoured:
 
     def notices(self) -> list[str]:
         """What was applied, and what was not and why, once all rows were settled."""
-        name, latest = self._decisions.name, self._decisions.latest
+        name, latest = self.decisions.name, self.decisions.latest
         said = []
         if self._used:
             kinds = Counter(latest[key].decision for key in self._used)
@@ -110,6 +179,37 @@ class Honoured:
             if rows:
                 said.append(f"{name}: not applied, {why}: {_rows(rows)}")
         return said
+
+
+def without_settled(findings: Sequence[Finding], kept: Mapping[int, Settled]) -> tuple[Finding, ...]:
+    """Findings without the doubts that a person looked at and settled; they are counted instead.
+
+    Args:
+        findings: Of the cleaning steps.
+        kept: Place -> what was decided about the record, of those that a person let stay. A doubt of a kind that
+            nobody had decided about yet stays.
+    """
+    settled = {place: _suspected(one) for place, one in kept.items()}
+    return tuple(_without(finding, settled) for finding in findings)
+
+
+def _without(finding: Finding, settled: Mapping[int, frozenset[str]]) -> Finding:
+    left = tuple(doubt for doubt in finding.doubts if doubt.reason not in settled.get(doubt.key, ()))
+    gone = len(finding.doubts) - len(left)
+    return replace(finding, doubts=left, counts={**finding.counts, SETTLED: gone}) if gone else finding
+
+
+def _suspected(settled: Settled) -> frozenset[str]:
+    """What was suspected of the row when a person decided: reasons are written as `step, version 1: reason`."""
+    return frozenset(reason.partition(": ")[2] for decision in settled.decisions for reason in decision.reasons)
+
+
+_CHANGES: Mapping[str, str] = {"relabel": RELABELLED, "edit": EDITED}
+"""Decision -> the name of the change that it makes."""
+
+
+def _said(decision: Decision) -> str:
+    return f"{decision.decision} by {decision.by} on {decision.at[:10]}, in {decision.sheet}"
 
 
 def _changed(record: Record, text: str, answer: str) -> Record:

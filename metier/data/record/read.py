@@ -7,16 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from metier.data.examples import Changed
 from metier.data.record.croissant import About
 from metier.data.record.decisions import Decision, load_decisions
 from metier.data.record.findings import Doubted, read_doubts, read_lines, read_steps
-from metier.data.record.folder import RecordFolder
 from metier.data.record.licences import Licences, check_licences
 from metier.data.record.restore import read_card
 from metier.data.record.summary import DataRecord, RowGroup, RowLine, StepRecord, ToDecide
 from metier.data.record.texts import RowText, texts_of
-from metier.data.records import Rejected
+from metier.data.records import Changed, Rejected
 from metier.errors import RunFolderError
 from metier.store.run_folder import DataFolder, RunFolder, read_state
 from metier.store.values import from_plain
@@ -48,7 +46,7 @@ class RecipeWords:
     @property
     def strict(self) -> bool:
         """Whether the recipe says `privacy: strict`."""
-        return self.privacy.get("mode") == "strict"
+        return "strict" in (self.privacy.get("level"), self.privacy.get("mode"))
 
 
 def read_recipe(run: RunFolder) -> RecipeWords:
@@ -71,7 +69,7 @@ def read_recipe(run: RunFolder) -> RecipeWords:
     privacy = recipe.get("privacy")
     return RecipeWords(
         name=str(recipe.get("name") or run.path.name),
-        privacy=privacy if isinstance(privacy, Mapping) else {"mode": privacy},
+        privacy=privacy if isinstance(privacy, Mapping) else {"level": privacy},
         **sections,
     )
 
@@ -101,7 +99,7 @@ def read_licences(run: RunFolder, words: RecipeWords) -> Licences:
     """
     stated = {str(name): str(licence) for name, licence in (words.data.get("licenses") or {}).items()}
     policy = words.data.get("unknown_license", "warn")
-    licences = check_licences(read_card(run.data).sources, stated, policy="allow")
+    licences = check_licences(read_card(run.data).files, stated, policy="allow")
     return replace(licences, policy=str(policy))
 
 
@@ -131,8 +129,9 @@ def read_data_record(run: RunFolder, *, shown: int = SHOWN) -> DataRecord:
     places = [doubt.place for doubts in kept.values() for doubt in doubts]
     # Without texts the splits are read all the same: a doubtful row that left is not one to decide about.
     said = texts_of(run.data, places, label_names=words.label_names)
+    gone = words.strict and not run.split("train").is_file()
     for kind, doubts in kept.items():
-        groups.rows[kind] = [_line(doubt, said, texts=words.texts) for doubt in doubts]
+        groups.rows[kind] = [_line(doubt, said, texts=words.texts, gone=gone) for doubt in doubts]
     decisions = _decisions(run.data)
     for decision in decisions:
         groups.add(_Kind("decided", decision.decision), _decided(decision))
@@ -191,7 +190,7 @@ def _rejected(folder: Path) -> Iterator[tuple[_Kind, RowLine]]:
     path = DataFolder(folder).rejected
     for number, line in read_lines(path):
         row = from_plain(Rejected, line, where=f"{path}, line {number}")
-        kind = _Kind("rejected", row.reason, str(line.get("step") or ""))
+        kind = _Kind("rejected", row.reason, _step(row))
         yield kind, RowLine(source=row.source, row=row.row, split=None, detail=row.detail)
 
 
@@ -200,11 +199,16 @@ def _changed(folder: Path) -> Iterator[tuple[_Kind, RowLine]]:
     for number, line in read_lines(path):
         row = from_plain(Changed, line, where=f"{path}, line {number}")
         for repair in row.repairs:
-            yield _Kind("changed", repair), RowLine(source=row.source, row=row.row, split=None)
+            kind = _Kind("changed", repair, _step(row))
+            yield kind, RowLine(source=row.source, row=row.row, split=None, detail=row.detail)
+
+
+def _step(row: Rejected | Changed) -> str:
+    return f"{row.step}, version {row.version}" if row.step else ""
 
 
 def _decisions(folder: Path) -> tuple[Decision, ...]:
-    path = RecordFolder(folder).decisions
+    path = DataFolder(folder).decisions
     return tuple(load_decisions(path).latest.values()) if path.exists() else ()
 
 
@@ -215,13 +219,13 @@ def _decided(decision: Decision) -> RowLine:
     )
 
 
-def _line(doubt: Doubted, said: Mapping[tuple[str, str], RowText], *, texts: bool) -> RowLine:
+def _line(doubt: Doubted, said: Mapping[tuple[str, str], RowText], *, texts: bool, gone: bool) -> RowLine:
     place = doubt.place
     found = said.get((place.source, place.id))
     return RowLine(
         source=place.source,
         row=place.row,
-        split=found.split if found is not None else None,
+        split=found.split if found is not None else place.split if gone else None,
         detail=doubt.detail,
         others=", ".join(f"{other.source} row {other.row}" for other in doubt.others),
         suggestion=doubt.suggestion,

@@ -6,16 +6,15 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from metier.data.archive import open_member
 from metier.data.card import DataCard, SourceFile
 from metier.data.data_source import DataSource, find_sources, source_hash
-from metier.data.examples import Changed
 from metier.data.record.findings import read_lines
-from metier.data.records import Rejected
+from metier.data.records import Changed, Rejected
 from metier.data.stream import HowToRead, stream_rows
 from metier.data.table import counted
 from metier.errors import ArgumentError, DataError
@@ -82,7 +81,7 @@ def restore_files(folder: Path, out: Path, *, source_folder: Path | None = None)
         raise ArgumentError(str(out), "holds something", "a new folder", "Choose another one.")
     found: list[tuple[SourceFile, DataSource]] = []
     faults = []
-    for source in read_card(folder).sources:
+    for source in read_card(folder).files:
         place, fault = _where(source, source_folder)
         if place is None:
             faults.append(fault)
@@ -110,6 +109,7 @@ def restore_rows(
     source_folder: Path | None = None,
     sheet: str | None = None,
     records: str | None = None,
+    stored: Mapping[str, str] | None = None,
 ) -> RestoredRows:
     """Write every rejected and every changed row as it stood in its file, one JSON object a line.
 
@@ -122,16 +122,17 @@ def restore_rows(
         source_folder: Where files are looked for, by name, that are no longer at their path.
         sheet: `data.sheet` of the run's recipe.
         records: `data.records` of the run's recipe: an XML file is read by it.
+        stored: Rows as they were read, by the hash of their line: from the vault of a run under `privacy: strict`.
 
     Raises:
         ArgumentError: `out` is there already.
     """
     if out.exists():
         raise ArgumentError(str(out), "is there already", "a new file", "Choose another one.")
-    logged = _logged(folder)
+    logged = _logged(folder, stored or {})
     lines: list[RestoredRow] = []
     missing: list[str] = []
-    for source in read_card(folder).sources:
+    for source in read_card(folder).files:
         if source.name not in logged:
             continue
         how = HowToRead(format=source.format, delimiter=source.delimiter, encoding=source.encoding, sheet=sheet,
@@ -227,19 +228,25 @@ class _Logged:
     rejected: dict[int, list[Rejected]] = field(default_factory=dict)
     changed: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """Repairs; a row that holds several records has one entry."""
+    stored: dict[int, str] = field(default_factory=dict)
+    """Changed rows as they were read, where they are stored."""
 
 
-def _logged(folder: Path) -> dict[str, _Logged]:
-    """What `rejected.jsonl` and `changed.jsonl` say, by file."""
+def _logged(folder: Path, stored: Mapping[str, str]) -> dict[str, _Logged]:
+    """What `rejected.jsonl` and `changed.jsonl` say, by file; what they leave out is taken from what is stored."""
     files: dict[str, _Logged] = {}
     names = DataFolder(folder)
     for number, line in read_lines(names.rejected):
         gone = from_plain(Rejected, line, where=f"{names.rejected}, line {number}")
+        gone = gone if gone.content else replace(gone, content=stored.get(gone.sha256, ""))
         files.setdefault(gone.source, _Logged()).rejected.setdefault(gone.row, []).append(gone)
     for number, line in read_lines(names.changed):
         row = from_plain(Changed, line, where=f"{names.changed}, line {number}")
-        changed = files.setdefault(row.source, _Logged()).changed
+        logged = files.setdefault(row.source, _Logged())
+        changed = logged.changed
         changed[row.row] = tuple(dict.fromkeys((*changed.get(row.row, ()), *row.repairs)))
+        if row.sha256 in stored:
+            logged.stored[row.row] = stored[row.sha256]
     return files
 
 
@@ -251,12 +258,13 @@ def _of_source(
     rows = _rows_of(place, how, {*logged.rejected, *logged.changed}) if place is not None else {}
     lines = [line for number, part in logged.rejected.items() for line in _rejections(source.name, number, part, rows)]
     lost = {"rejected": sum(map(len, logged.rejected.values())) - len(lines)}
-    lost["changed"] = len(logged.changed.keys() - rows.keys())
+    lost["changed"] = len(logged.changed.keys() - rows.keys() - logged.stored.keys())
     lines += [
-        _one(source.name, number, "changed", why, rows[number], checked=True)
+        _one(source.name, number, "changed", why, rows.get(number) or _content(logged.stored[number]),
+             checked=number in rows)
         for number, why in logged.changed.items()
-        if number in rows
-    ]
+        if number in rows or number in logged.stored
+    ]  # fmt: skip
     said = [
         f"{counted(count, f'{what} row')} of {fault or source.name}" for what, count in lost.items() if count
     ]  # fmt: skip

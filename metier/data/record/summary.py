@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from metier.data.card import DataCard
+from metier.data.card import DataCard, StageHash
 from metier.data.record.licences import Licences
 
 
@@ -21,19 +21,8 @@ class StepRecord:
     counts: Mapping[str, int] = field(default_factory=dict)
     tables: Mapping[str, Sequence[Mapping[str, object]]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    seconds: float = 0.0
     done: Mapping[str, int] = field(default_factory=dict)
     """Rows by what was done: `dropped`, `relabelled`, `flagged`, … Empty: nothing was."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageHash:
-    """All rows after one stage, as one hash."""
-
-    name: str
-    rows: int
-    sha256: str
-    """Hex SHA-256 over text and answer of every row, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +50,7 @@ class RowGroup:
     """`doubted`, `decided`, `rejected` or `changed`."""
     reason: str
     step: str
-    """`step, version 1`; empty where no cleaning step did it."""
+    """`step, version 1`; empty where that is not known."""
     count: int
     rows: tuple[RowLine, ...]
     """The first of them."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metier.data.examples import plain_label, rename_label
+from metier.data.exchanges import record_key
 from metier.data.input_rules import InputRules, normalised
 from metier.data.paths import cell_at
 from metier.data.prepare import load_prepared
@@ -16,7 +17,7 @@ from metier.data.record.findings import RowPlace, read_lines
 from metier.data.records import Record, Rejected
 from metier.data.table import RawRow
 from metier.data.turns import RowFault
-from metier.data.written import RECORDS, record_key
+from metier.data.written import RECORDS
 from metier.errors import DataError
 from metier.store.fingerprint import text_sha256
 from metier.store.run_folder import DataFolder
@@ -58,7 +59,10 @@ def texts_of(
         return {}
     prepared = load_prepared(folder)
     found: dict[Name, RowText] = {}
+    ended = DataFolder(folder).privacy.is_file()  # of a strict run: its splits went with its private folder
     for split in (prepared.train, prepared.validation, prepared.test):
+        if ended and not split.path.is_file():
+            continue
         for record in split.records():
             name = (record.source, record.id)
             if name in missing:

@@ -172,3 +172,11 @@ def test_edited_articles_break_few_rules(real_data: Callable[[str], Path]) -> No
     for rule, rows in flagged.items():
         if rule.startswith(("gopher_duplicate", "gopher_top", "gopher_few_stop")):
             assert rows <= 0.01 * finding.looked_at, rule
+
+
+def test_of_very_many_doubts_the_rest_is_counted() -> None:
+    rows = rows_of(["lorem ipsum dolor sit amet"] * 9)
+    finding = screen_quality(rows, QualitySettings(rules=("c4_lorem_ipsum",), most_doubts=5))
+    assert [doubt.key for doubt in finding.doubts] == [0, 1, 2, 3, 4]
+    assert finding.counts == {"c4_lorem_ipsum": 9, "rows flagged": 9}
+    assert "4 doubts beyond the first 5 only counted" in finding.notes

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import pytest
 
 from metier.data.cleaning.out_of_fold import out_of_fold_chances
-from metier.data.cleaning.rare_labels import RareLabelSettings, screen_rare_labels
+from metier.data.cleaning.rare_labels import (
+    RareLabelSettings,
+    rare_label_names,
+    rejected_labels,
+    screen_rare_labels,
+)
 from metier.data.cleaning.rows import Finding, Row
+from metier.recipe.sections import DataSection
 
 
 def _rows(pairs: Sequence[tuple[str, str]], split: str = "train") -> list[Row]:
@@ -79,3 +87,22 @@ def test_other_splits_are_neither_counted_nor_doubted() -> None:
     rows = _rows([("a", "one")] * 9 + [("b", "two")] * 4)
     assert len(screen_rare_labels(rows).doubts) == 4
     assert screen_rare_labels(rows, RareLabelSettings(rare=4)).doubts == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "names", "rejected"),
+    [
+        ({}, {}, ()),
+        ({"rare_labels": "merge"}, {"a": "other", "b": "other"}, ()),
+        ({"rare_labels": "merge", "rare_name": "a", "rare_below": 3}, {}, ()),
+        ({"rare_labels": "reject", "rare_below": 3}, {}, ("a",)),
+        ({"rare_labels": "reject", "rare_below": 1}, {}, ()),
+    ],
+)
+def test_rare_labels_are_merged_or_rejected_as_the_recipe_says(
+    fields: dict[str, Any], names: dict[str, str], rejected: tuple[str, ...]
+) -> None:
+    section = DataSection(train="d.csv", **fields)
+    counts = {"b": 4, "a": 2, "c": 5}
+    assert rare_label_names(counts, section) == names
+    assert rejected_labels(counts, section) == rejected

@@ -16,13 +16,12 @@ from metier.data.privacy import audit
 from metier.data.privacy.account import Account, Asked, Connections, SharedText
 from metier.data.privacy.connections import (
     OFFLINE,
-    RefusedConnection,
     Watch,
     no_connections,
     own_addresses,
     read_attempts,
 )
-from metier.errors import RunFolderError, UserError
+from metier.errors import RefusedConnection, RunFolderError, UserError
 
 OUTSIDE = ("192.0.2.1", 443)  # TEST-NET-1 (RFC 5737): no machine has it
 ROOT = Path(__file__).resolve().parents[3]

@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 
 from metier.data.privacy.account import Account
-from metier.data.privacy.connections import RefusedConnection, no_connections
+from metier.data.privacy.connections import no_connections
 from metier.data.privacy.private_folder import make_private, private_cache
 from metier.data.privacy.search import find_texts
 from metier.data.privacy.sentences import count_shared
-from metier.data.privacy.strict import TextPolicy, traceback_without_values
+from metier.data.privacy.strict import TextPolicy
+from metier.data.privacy.strict_faults import traceback_without_values
 from metier.data.privacy.vault import Vault, VaultEntry
 from metier.data.privacy.vault_key import load_key, make_key
 from metier.data.records import Choice
 from metier.data.splits import write_split
+from metier.errors import RefusedConnection
 
 
 def _run(planted: Any, run: Path, policy: TextPolicy, vault: Vault | None) -> Account:
@@ -45,11 +47,10 @@ def _run(planted: Any, run: Path, policy: TextPolicy, vault: Vault | None) -> Ac
             lines = [json.dumps({"row": each.row, "content": each.text}) for each in rejected]
             (run / "rejected.jsonl").write_text("\n".join(lines))
         items = [
-            policy.item_row(
-                {"id": each.id, "group": each.group, "gold": each.label, "answer": each.text}, labels=["fall", "sting"]
-            )
+            {"id": each.id, "group": policy.member(each.group), "gold": each.label,
+             "answer": policy.answer(each.text, "items", ["fall", "sting"])}
             for each in records
-        ]
+        ]  # fmt: skip
         (run / "items-tuned.jsonl").write_text("\n".join(map(json.dumps, items)))
         (run / "index.html").write_text("".join(f"<p>{policy.shown(each, 'report')}</p>\n" for each in records))
         with pytest.raises(RefusedConnection):

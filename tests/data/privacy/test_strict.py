@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from metier.data.privacy.strict import WRITES, StrictFaults, TextPolicy, came_from_strict, traceback_without_values
+from metier.data.privacy.strict import WRITES, TextPolicy
+from metier.data.privacy.strict_faults import StrictFaults, came_from_strict, traceback_without_values
 from metier.data.privacy.vault_key import VaultKey
 from metier.data.records import Choice
 from metier.errors import ArgumentError
@@ -58,15 +59,11 @@ def test_a_strict_policy_needs_a_key() -> None:
         TextPolicy(strict=True)
 
 
-def test_items_keep_labels_and_lose_texts() -> None:
-    row = {"id": "a-0", "group": "MRN-1", "gold": "lung", "answer": SECRET, "row": 3, "reason": None, "counts": {}}
-    assert OPEN.item_row(row, labels=["lung"]) == row
-    hidden = STRICT.item_row(row, labels=["lung"])
-    assert hidden == {**row, "answer": KEY.mark(SECRET), "group": KEY.mark("MRN-1")}
-    written = STRICT.item_row({**row, "gold": SECRET}, labels=[])
-    assert written["gold"] == written["answer"] == KEY.mark(SECRET)  # an exact match can still be counted
-    assert STRICT.item_row({**row, "answer": None}, labels=["lung"])["answer"] is None
-    assert row["answer"] == SECRET
+def test_answers_that_are_labels_stay_and_others_do_not() -> None:
+    assert STRICT.answer("lung", "items", ["lung"]) == "lung" and STRICT.answer(None, "items") is None
+    assert STRICT.answer(SECRET, "items", ["lung"]) == KEY.mark(SECRET)
+    assert OPEN.answer(SECRET, "items") == SECRET and OPEN.answer(SECRET, "card") != SECRET
+    assert STRICT.key_id == KEY.id and OPEN.key_id is None
 
 
 def test_examples_in_a_prompt_are_refused() -> None:

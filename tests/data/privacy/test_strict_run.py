@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from metier.data.privacy.connections import RefusedConnection
 from metier.data.privacy.private_folder import VARIABLE
-from metier.data.privacy.strict import came_from_strict
+from metier.data.privacy.strict_faults import came_from_strict
 from metier.data.privacy.strict_run import StrictSettings, default_vault, strict_run
 from metier.data.privacy.vault import VaultEntry
 from metier.data.privacy.vault_key import make_key
-from metier.errors import ArgumentError
+from metier.errors import ArgumentError, RefusedConnection
 
 RECORD = "Anna Muster fell on the icy stairs of the old chapel and hurt her left wrist"
 
@@ -39,7 +38,7 @@ def test_everything_is_up_inside_and_nothing_afterwards(settings: StrictSettings
             VaultEntry(run="r", source="a.csv", row=1, row_hash=strict.policy.mark(RECORD), step="s", version=1,
                        reason="empty label", before=RECORD)
         ])  # fmt: skip
-        account = strict.account([RECORD], state=state)
+        account = strict.account([RECORD])
     assert account.connections.attempts == 1 and account.connections.made == 0
     assert account.line.endswith(", 0 sentences of record text")
     assert account.vault_entries == 1 and account.vault_head == state.head

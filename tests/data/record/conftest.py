@@ -14,7 +14,8 @@ import yaml
 
 from metier.data.cleaning.rows import Doubt, Finding, Row
 from metier.data.prepare import load_prepared, prepare_data
-from metier.data.record.findings import hash_rows, places_of, write_findings
+from metier.data.record.findings import places_of, write_findings
+from metier.data.record.stages import hash_rows
 from metier.recipe.sections import Recipe
 from metier.store.files import write_json, write_text
 from metier.store.run_folder import RunFolder, RunState
@@ -46,14 +47,13 @@ def prepare_run(
     folder: Path, text: str | bytes, *, name: str = "run", file: str = "tickets.csv", task: str = "classification",
     data: dict[str, Any] | None = None, recipe: dict[str, Any] | None = None,
 ) -> RunFolder:  # fmt: skip
-    """A run in `folder` that prepared `text`; fields that the recipe does not have yet are only in its file."""
+    """A run in `folder` that prepared `text`."""
     path = folder / file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     fields = {"train": str(path), **(data or {})}
     run = RunFolder(folder / name)
-    known = {key: value for key, value in fields.items() if key not in ("licenses", "unknown_license", "decisions")}
-    section = Recipe.model_validate({"task": task, "data": known}).data
+    section = Recipe.model_validate({"task": task, "data": fields}).data
     prepare_data(section, seed=17, folder=run.data, task=task)
     state = RunState(recipe_hash="ab" * 32, status="running", started="2026-11-22T08:00:00+00:00")
     write_json(run.state, state, format="run")
@@ -66,6 +66,22 @@ def prepare_run(
 def make_run(tmp_path: Path) -> Callable[..., RunFolder]:
     """`make_run(text, name="run", file="tickets.csv", task=…, data={…}, recipe={…})`: a run that prepared `text`."""
     return partial(prepare_run, tmp_path)
+
+
+OFF = {
+    **dict.fromkeys(
+        ("near_duplicates", "wrong_labels", "wrong_answers", "outliers", "odd_texts", "quality", "secrets", "poison",
+         "label_likeness", "giveaway"), "off",
+    ),
+    "language": {"policy": "off"}, "bias": {"policy": "off"},
+}  # fmt: skip
+"""Fields of a recipe that asks nobody to look at the rows, as far as that can be."""
+
+
+@pytest.fixture
+def unlooked() -> dict[str, Any]:
+    """Fields of the data section: no step looks at the rows that need not."""
+    return dict(OFF)
 
 
 def support_rows(count: int = 40) -> list[list[str]]:
@@ -126,3 +142,15 @@ def _doubted(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def doubted_run(_doubted: RunFolder, tmp_path: Path) -> RunFolder:
     """A run with doubts: rows 1 and 2 wrongly labelled, a near duplicate in train, one row of test doubted twice."""
     return RunFolder(Path(shutil.copytree(_doubted.path, tmp_path / "run")))
+
+
+@pytest.fixture
+def plain_run(make_run: Callable[..., RunFolder]) -> RunFolder:
+    """A run of the support rows, without findings of ours."""
+    return make_run(as_csv(support_rows()))
+
+
+@pytest.fixture
+def seen_rows() -> Callable[[RunFolder], tuple[list[Row], dict[int, str]]]:
+    """`seen_rows(run)`: every record as a cleaning step sees it, and the record ids by key."""
+    return rows_of

@@ -15,12 +15,12 @@ from metier.data.record.findings import (
     Doubted,
     RowPlace,
     content_hash,
-    hash_rows,
     places_of,
     read_doubts,
     read_steps,
     write_findings,
 )
+from metier.data.record.stages import hash_rows
 from metier.errors import RunFolderError
 from metier.store.run_folder import RunFolder
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from metier.data.cleaning.rows import Doubt, Finding
+from metier.data.exchanges import record_key
+from metier.data.reasons import DROPPED_BY_A_PERSON, EDITED, RELABELLED
 from metier.data.record.decisions import Decision, Decisions, load_decisions, write_decisions
 from metier.data.record.findings import content_hash
-from metier.data.record.honour import Honoured, Settled
+from metier.data.record.honour import SETTLED, Decided, Honoured, Settled, without_settled
 from metier.data.records import Choice, Conversation, Message, Passage, Preference
 
 
@@ -111,3 +114,67 @@ def test_every_kind_of_record_gets_its_answer(tmp_path: Path) -> None:
     untouched, settled = Honoured(of(tmp_path)).settle(talk)
     assert untouched is talk
     assert settled.decisions == ()
+
+
+def key_of(text: str) -> str:
+    return record_key(Passage(id="", text=text))
+
+
+def reading(honoured: Honoured, text: str, label: str = "a", part: int = 0, test: bool = False) -> Decided:
+    record = Choice(id="", text=text, label=label, source="a.csv", row=4)
+    decided = honoured.decide(record, key_of(text), part=part, test=test)
+    assert decided.record.id == ""
+    return decided
+
+
+def test_copies_of_a_text_are_told_apart_while_they_are_read(tmp_path: Path) -> None:
+    honoured = Honoured(of(tmp_path, decision("drop", "same", "a", id=f"{key_of('same')}-1")))
+    found = [reading(honoured, text) for text in ("same", "another", "same", "same")]
+    assert [decided.settled.dropped for decided in found] == [False, False, True, False]
+    # Ids are counted by split: the first of test is 0 again.
+    assert not reading(honoured, "same", part=1).settled.dropped
+    assert honoured.applied == 1
+
+
+def test_what_was_read_says_who_changed_it(tmp_path: Path) -> None:
+    by = {"by": "ann", "at": "2026-11-20T10:00:00+00:00", "sheet": "r.xlsx"}
+    honoured = Honoured(of(
+        tmp_path, decision("relabel", "t1", "a", "b", id=f"{key_of('t1')}-0", **by),
+        decision("drop", "t2", "a", id=f"{key_of('t2')}-0", **by),
+        decision("edit", "t3", "a", "new text", id=f"{key_of('t3')}-0", **by),
+        decision("keep", "t4", "a", id=f"{key_of('t4')}-0", **by),
+    ))  # fmt: skip
+    relabelled, dropped, edited, kept = (reading(honoured, text) for text in ("t1", "t2", "t3", "t4"))
+    assert (relabelled.record.gold, relabelled.changes, relabelled.key) == ("b", (RELABELLED,), key_of("t1"))
+    assert relabelled.detail == "`a` became `b`: relabel by ann on 2026-11-20, in r.xlsx"
+    assert relabelled.dropped(7) is None
+    assert (edited.record.text, edited.changes, edited.key) == ("new text", (EDITED,), key_of("new text"))
+    assert edited.detail == "edit by ann on 2026-11-20, in r.xlsx"
+    assert (kept.changes, kept.settled.kept) == ((), True)
+    gone = dropped.dropped(7)
+    assert gone is not None
+    assert (gone.place, gone.reason, gone.detail) == (
+        7, DROPPED_BY_A_PERSON, "drop by ann on 2026-11-20, in r.xlsx",
+    )  # fmt: skip
+
+
+def test_a_row_that_nobody_decided_about_is_left_alone(tmp_path: Path) -> None:
+    honoured = Honoured(of(tmp_path, decision("drop", "t", "a", id=f"{key_of('t')}-0")))
+    record = Choice(id="", text="other", label="a", source="a.csv", row=4)
+    decided = honoured.decide(record, key_of("other"), part=0)
+    assert decided.record is record
+    assert (decided.key, decided.settled.decisions, decided.changes) == (key_of("other"), (), ())
+
+
+def test_settled_doubts_are_counted_and_no_more(tmp_path: Path) -> None:
+    lines = [decision("keep", "t", "a", reasons=("wrong_labels, version 1: wrong label",))]
+    kept = {4: settle(Honoured(of(tmp_path, *lines)), "t", "a")}
+    doubts = tuple(
+        Doubt(key=key, step="wrong_labels", reason=reason, detail="")
+        for key, reason in ((4, "wrong label"), (4, "another reason"), (5, "wrong label"))
+    )
+    before = Finding(step="wrong_labels", version=1, looked_at=9, doubts=doubts, counts={"wrong label": 2})
+    (after,) = without_settled([before], kept)
+    assert after.doubts == doubts[1:]
+    assert after.counts == {"wrong label": 2, SETTLED: 1}
+    assert without_settled([before], {}) == (before,)

@@ -11,11 +11,10 @@ import pytest
 import yaml
 
 from metier.data.record.decisions import Decision, write_decisions
-from metier.data.record.folder import RecordFolder
 from metier.data.record.read import read_about, read_data_record, read_licences, read_recipe
 from metier.errors import DataError, RunFolderError
 from metier.store.files import write_json, write_text
-from metier.store.run_folder import RunFolder, read_state
+from metier.store.run_folder import DataFolder, RunFolder, read_state
 from metier.store.values import to_plain
 
 SECRET = "Zebra Quartz called about invoice 43"
@@ -60,15 +59,15 @@ def test_texts_stay_out_where_they_must(doubted_run: RunFolder, sections: dict[s
     assert record.groups[0].rows[0].split == "train"
 
 
-def test_rejected_and_changed_rows_are_there(make_run: Callable[..., RunFolder]) -> None:
+def test_rejected_and_changed_rows_are_there(make_run: Callable[..., RunFolder], unlooked: dict[str, Any]) -> None:
     rows = "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(30))
-    run = make_run(f"text,label\n{rows},a\n,b\ntwo  spaces,a\n")
+    run = make_run(f"text,label\n{rows},a\n,b\ntwo  spaces,a\n", data=unlooked)
     record = read_data_record(run)
     assert [(group.what, group.reason, group.count) for group in record.groups] == [
         ("rejected", "empty text", 2), ("changed", "white space", 1),
     ]  # fmt: skip
     assert [line.row for line in record.groups[0].rows] == [31, 32]
-    assert record.steps == ()
+    assert not any(step.doubts for step in record.steps)
 
 
 def test_decisions_are_shown_with_who_and_when(doubted_run: RunFolder) -> None:
@@ -76,7 +75,7 @@ def test_decisions_are_shown_with_who_and_when(doubted_run: RunFolder) -> None:
         source="tickets.csv", row=4, id="a-0", content="0", split="train", decision="relabel", value="refund",
         reasons=("wrong_labels, version 2: wrong label",), by="ann", at="2026-11-20T10:00:00+00:00", sheet="r.xlsx",
     )  # fmt: skip
-    write_decisions(RecordFolder(doubted_run.data).decisions, [decision])
+    write_decisions(DataFolder(doubted_run.data).decisions, [decision])
     record = read_data_record(doubted_run)
     assert record.decided == 1
     (group,) = [group for group in record.groups if group.what == "decided"]
@@ -85,9 +84,9 @@ def test_decisions_are_shown_with_who_and_when(doubted_run: RunFolder) -> None:
     )  # fmt: skip
 
 
-def test_licences_are_those_of_the_recipe(make_run: Callable[..., RunFolder]) -> None:
+def test_licences_are_those_of_the_recipe(make_run: Callable[..., RunFolder], unlooked: dict[str, Any]) -> None:
     rows = "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(30))
-    run = make_run("text,label\n" + rows, data={"licenses": {"*": "cc-by-4.0"}})
+    run = make_run("text,label\n" + rows, data={**unlooked, "licenses": {"*": "cc-by-4.0"}})
     assert read_licences(run, read_recipe(run)).sources[0].licence == "CC-BY-4.0"
     assert read_data_record(run).to_decide == ()
     change_recipe(run, data={"unknown_license": "allow"})

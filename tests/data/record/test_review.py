@@ -92,8 +92,10 @@ def test_a_sheet_is_not_written_over(doubted_run: RunFolder, sheet: Path) -> Non
         export_review(doubted_run.data, sheet)
 
 
-def test_a_run_without_doubts_has_nothing_to_review(make_run: Callable[..., RunFolder], sheet: Path) -> None:
-    run = make_run("text,label\n" + "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(20)))
+def test_a_run_without_doubts_has_nothing_to_review(
+    make_run: Callable[..., RunFolder], sheet: Path, unlooked: dict[str, Any]
+) -> None:
+    run = make_run("text,label\n" + "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(20)), data=unlooked)
     with pytest.raises(DataError, match=r"holds no doubts: there is nothing to review"):
         export_review(run.data, sheet)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,22 +32,13 @@ def run(context: Context, name: str) -> dict[str, Any]:
     """The row `first-step`."""
     with tempfile.TemporaryDirectory(dir=_made(context.place.work)) as folder:
         mine, theirs = partial(metier_run, context, Path(folder)), partial(trl_sft, context, Path(folder))
-        found = interleave(context.budget.repeats, partial(warmed, mine), partial(warmed, theirs))
+        mine(-1), theirs(-1)  # the file cache is warm for both
+        found = interleave(context.budget.repeats, mine, theirs)
     return {
         "row": name, "unit": "seconds", "parity": {"equal": True, "what": "the same records, model and adapters"},
         "metier": {"setting": {"command": "metier run"}, "repeats": found[0]},
         "peer": {"name": "trl sft", "setting": {"command": "trl sft"}, "repeats": found[1]},
     }  # fmt: skip
-
-
-def warmed(measure: Callable[[int], dict[str, float]], number: int) -> dict[str, float]:
-    """What a command takes right after it was run once: its libraries are in the file cache, on both sides.
-
-    A single warm-up before all repeats is not enough where the system gives idle file pages back: a command then
-    waits for the disk, for up to half a minute, whenever the other side has run before it.
-    """
-    measure(-1 - number)
-    return measure(number)
 
 
 def _made(folder: Path) -> Path:
@@ -129,8 +121,9 @@ def timed(command: list[str], variables: Mapping[str, str], place: Path, done: C
     started = time.perf_counter()
     with log.open("w", encoding="utf-8") as out:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=dict(variables), cwd=place
-        )
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=dict(variables), cwd=place,
+            start_new_session=True,
+        )  # fmt: skip
     try:
         while not done():
             if process.poll() is not None or time.perf_counter() - started > LIMIT:
@@ -139,7 +132,8 @@ def timed(command: list[str], variables: Mapping[str, str], place: Path, done: C
             time.sleep(PAUSE)
         seconds = time.perf_counter() - started
     finally:
-        process.kill()
+        # With its children: `trl sft` starts another process, which would go on and slow down whoever comes next.
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     shutil.rmtree(place, ignore_errors=True)
     return {"seconds": seconds, "load": os.getloadavg()[0]}

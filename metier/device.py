@@ -104,30 +104,45 @@ def release_freed_memory() -> None:
         library.malloc_trim(0)
 
 
-TIDY_SECONDS = 10.0
-"""What is given back has to be taken again by the next pass, so not after every one."""
+LOOK_SECONDS = 0.25
+"""Between two looks at how much memory this process holds."""
+GROWTH = 0.08
+"""Share by which it may have grown since memory was last given back; what was given back has to be taken again."""
 
 
 @dataclass
 class _Tidied:
-    """When memory was last given back, by the monotonic clock."""
+    """When this process looked at its memory, by the monotonic clock, and what it held when some was given back."""
 
-    at: float = field(default_factory=time.monotonic)
+    at: float = 0.0
+    resident: int = 0
 
 
 _TIDIED = _Tidied()
 
 
 def tidy_memory() -> None:
-    """Between two passes: give freed memory back that has become scattered, every few seconds.
+    """Between two passes: give freed memory back where it has become scattered and the process has grown by that.
 
     Freed memory is kept for the next tensors (`choose_hardware`). Passes of ever other sizes leave gaps that the next
-    ones do not fit into, and the process grows.
+    ones do not fit into, and the process grows, to twice what it needs within a few hundred steps.
     """
     now = time.monotonic()
-    if now - _TIDIED.at >= TIDY_SECONDS:
-        _TIDIED.at = now
+    if now - _TIDIED.at < LOOK_SECONDS:
+        return
+    _TIDIED.at = now
+    held = resident_bytes()
+    if held > _TIDIED.resident * (1 + GROWTH):
         release_freed_memory()
+        held = _TIDIED.resident = resident_bytes()
+    _TIDIED.resident = min(_TIDIED.resident, held)
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds now."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
 
 
 def _c_library() -> Any | None:

@@ -61,6 +61,7 @@ def choose_hardware(section: HardwareSection) -> Hardware:
     threads = section.threads or max(1, available_cores() // team.local_size)
     torch.set_num_threads(threads)
     if device == "cpu":
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KEPT_KERNELS))
         _keep_freed_memory()
     return Hardware(device=device, dtype=dtype, threads=threads, reason=reason, team=team)
 
@@ -79,6 +80,10 @@ def _choose_device(wanted: str) -> str:
     return wanted
 
 
+KEPT_KERNELS = 128
+"""oneDNN keeps what it has prepared for a shape of matrix product, 1,024 of them if nobody says otherwise. Batches have
+ever other shapes, so what a pass needs twice is among the last hundred, and the others hold a quarter of a gigabyte
+(`bench/kernel_cache.py`). It is read when the first product is computed."""
 MALLOC_TRIM_THRESHOLD, MALLOC_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's mallopt, from its malloc.h."""
 

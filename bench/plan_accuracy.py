@@ -49,8 +49,13 @@ REPLIES: dict[str, Any] = {
     },
 }
 PASSAGES: dict[str, Any] = {
-    "task": "text", "data": {"train": str(EXAMPLE / "policies.md"), "validation_size": 0.2, "test_size": 0.2}
-}  # fmt: skip
+    "task": "text",
+    "data": {
+        "train": str(EXAMPLE / "replies_train.jsonl"),
+        "test": str(EXAMPLE / "replies_test.jsonl"),
+        "text": "answer",
+    },
+}
 RECIPES: dict[str, dict[str, Any]] = {
     "lora-all": {
         **CLASSES, "model": "smollm2-135m", "adaptation": {"method": "lora", "layers": "all"},
@@ -105,9 +110,9 @@ def measure(name: str, *, tiny: bool) -> dict[str, Any]:
         folder = Path(place)
         recipe = folder / "recipe.yaml"
         recipe.write_text(yaml.safe_dump({"name": name, **_cut(RECIPES[name], tiny=tiny)}), encoding="utf-8")
-        environment = _environment(folder)
-        checking = _command(["check", str(recipe), "--json"], folder, environment)
-        _command(["run", str(recipe), "--output", str(folder / "run"), "--json"], folder, environment)
+        variables = environment(folder)
+        checking = _command(["check", str(recipe), "--json"], folder, variables)
+        _command(["run", str(recipe), "--output", str(folder / "run"), "--json"], folder, variables)
         content = json.loads((folder / "run" / "plan.json").read_text(encoding="utf-8"))
     lines = {line["what"]: line for line in content["receipt"]["lines"]}
     print(f"{name}: checked in {checking:.0f} s; {_told(lines)}", file=sys.stderr)
@@ -124,8 +129,12 @@ def _cut(recipe: Mapping[str, Any], *, tiny: bool) -> dict[str, Any]:
     return found | ({"generation": {"max_new_tokens": 8}} if recipe.get("task") == "generation" else {})
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """A cache and a state of their own; the models are those of the usual cache."""
+def environment(folder: Path) -> dict[str, str]:
+    """Variables with a cache and a state of their own; the models are those of the usual cache.
+
+    Args:
+        folder: Gets both.
+    """
     usual = Path(os.environ.get("METIER_CACHE") or Path.home() / ".cache" / "metier")
     cache = folder / "cache"
     cache.mkdir()
@@ -134,11 +143,11 @@ def _environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "METIER_CACHE": str(cache), "METIER_STATE": str(folder / "state")}
 
 
-def _command(arguments: list[str], folder: Path, environment: Mapping[str, str]) -> float:
+def _command(arguments: list[str], folder: Path, variables: Mapping[str, str]) -> float:
     """Run one command of metier; its seconds."""
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "metier", *arguments], cwd=folder, env=dict(environment), capture_output=True, text=True,
+        [sys.executable, "-m", "metier", *arguments], cwd=folder, env=dict(variables), capture_output=True, text=True,
         check=False,
     )  # fmt: skip
     if done.returncode not in (0, 3):

@@ -61,6 +61,7 @@ def choose_hardware(section: HardwareSection) -> Hardware:
     threads = section.threads or max(1, available_cores() // team.local_size)
     torch.set_num_threads(threads)
     if device == "cpu":
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KEPT_KERNELS))
         _keep_freed_memory()
     return Hardware(device=device, dtype=dtype, threads=threads, reason=reason, team=team)
 
@@ -79,6 +80,10 @@ def _choose_device(wanted: str) -> str:
     return wanted
 
 
+KEPT_KERNELS = 128
+"""oneDNN keeps what it has prepared for a shape of matrix product, 1,024 of them if nobody says otherwise. Batches have
+ever other shapes, so what a pass needs twice is among the last hundred, and the others hold a quarter of a gigabyte
+(`bench/kernel_cache.py`). It is read when the first product is computed."""
 MALLOC_TRIM_THRESHOLD, MALLOC_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's mallopt, from its malloc.h."""
 
@@ -104,30 +109,45 @@ def release_freed_memory() -> None:
         library.malloc_trim(0)
 
 
-TIDY_SECONDS = 10.0
-"""What is given back has to be taken again by the next pass, so not after every one."""
+LOOK_SECONDS = 0.25
+"""Between two looks at how much memory this process holds."""
+GROWTH = 0.08
+"""Share by which it may have grown since memory was last given back; what was given back has to be taken again."""
 
 
 @dataclass
 class _Tidied:
-    """When memory was last given back, by the monotonic clock."""
+    """When this process looked at its memory, by the monotonic clock, and what it held when some was given back."""
 
-    at: float = field(default_factory=time.monotonic)
+    at: float = 0.0
+    resident: int = 0
 
 
 _TIDIED = _Tidied()
 
 
 def tidy_memory() -> None:
-    """Between two passes: give freed memory back that has become scattered, every few seconds.
+    """Between two passes: give freed memory back where it has become scattered and the process has grown by that.
 
     Freed memory is kept for the next tensors (`choose_hardware`). Passes of ever other sizes leave gaps that the next
-    ones do not fit into, and the process grows.
+    ones do not fit into, and the process grows, to twice what it needs within a few hundred steps.
     """
     now = time.monotonic()
-    if now - _TIDIED.at >= TIDY_SECONDS:
-        _TIDIED.at = now
+    if now - _TIDIED.at < LOOK_SECONDS:
+        return
+    _TIDIED.at = now
+    held = resident_bytes()
+    if held > _TIDIED.resident * (1 + GROWTH):
         release_freed_memory()
+        held = _TIDIED.resident = resident_bytes()
+    _TIDIED.resident = min(_TIDIED.resident, held)
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds now."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
 
 
 def _c_library() -> Any | None:

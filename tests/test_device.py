@@ -30,11 +30,18 @@ def test_no_group_no_limit(tmp_path: Path) -> None:
     assert _container_room(tmp_path / "missing") is None
 
 
-def test_memory_is_given_back_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, given = [100.0], list[float]()
+def test_memory_is_given_back_when_the_process_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, held, given = [100.0], [1000], list[float]()
+
+    def release() -> None:
+        given.append(now[0])
+        held[0] -= 50  # what was scattered
+
     monkeypatch.setattr(device.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(device, "_TIDIED", device._Tidied(100.0))
-    monkeypatch.setattr(device, "release_freed_memory", lambda: given.append(now[0]))
-    for now[0] in (100.0, 105.0, 110.0, 111.0, 119.9, 125.0):
+    monkeypatch.setattr(device, "_TIDIED", device._Tidied(99.0, 1000))
+    monkeypatch.setattr(device, "release_freed_memory", release)
+    monkeypatch.setattr(device, "resident_bytes", lambda: held[0])
+    for now[0], held[0] in ((100.0, 1050), (100.1, 2000), (101.0, 1200), (102.0, 1200), (103.0, 600), (104.0, 700)):
         device.tidy_memory()
-    assert given == [110.0, 125.0]
+    # Not at 100.1, which is too soon, and not at 102, when it has not grown since; after it fell to 600, 700 is growth.
+    assert given == [101.0, 104.0]

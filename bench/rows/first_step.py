@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -120,8 +121,9 @@ def timed(command: list[str], variables: Mapping[str, str], place: Path, done: C
     started = time.perf_counter()
     with log.open("w", encoding="utf-8") as out:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=dict(variables), cwd=place
-        )
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=dict(variables), cwd=place,
+            start_new_session=True,
+        )  # fmt: skip
     try:
         while not done():
             if process.poll() is not None or time.perf_counter() - started > LIMIT:
@@ -130,7 +132,8 @@ def timed(command: list[str], variables: Mapping[str, str], place: Path, done: C
             time.sleep(PAUSE)
         seconds = time.perf_counter() - started
     finally:
-        process.kill()
+        # With its children: `trl sft` starts another process, which would go on and slow down whoever comes next.
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     shutil.rmtree(place, ignore_errors=True)
     return {"seconds": seconds, "load": os.getloadavg()[0]}

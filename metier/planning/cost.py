@@ -158,6 +158,11 @@ def learning_bytes(learner: Learner) -> int:
     return learner.trainable * (ADAM_BYTES + 4)
 
 
+def reading_back_bytes(learner: Learner) -> int:
+    """The best checkpoint's weights while they are read: the file, and what is made of it."""
+    return learner.trainable * 4 * 2
+
+
 def microbatch(section: TrainingSection, own: float, longest: float) -> float:
     """Tokens of the largest forward and backward pass: as many as the budget, a whole step, or one long text.
 

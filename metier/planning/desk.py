@@ -12,7 +12,7 @@ import torch
 
 from metier.data.prepared import PreparedData
 from metier.data.records import Record
-from metier.device import Hardware, release_freed_memory
+from metier.device import Hardware, release_freed_memory, resident_bytes
 from metier.errors import DataError
 from metier.events import Notice, Observer, Progress, tell
 from metier.model.adapt import adapt_model
@@ -27,7 +27,7 @@ from metier.planning.outlook import Plan
 from metier.planning.probes import Probes
 from metier.planning.rates import Rates
 from metier.planning.ratios import earlier_ratios
-from metier.planning.resident import fullest, resident_bytes
+from metier.planning.resident import fullest
 from metier.planning.results import CandidateFindings, Learning, PayingJudgement
 from metier.planning.speed import QUICKLY, SECONDS, Shape, measure_speed
 from metier.planning.whole import Ground

@@ -18,6 +18,7 @@ from metier.planning.cost import (
     loading_stages,
     microbatch,
     pass_stage,
+    reading_back_bytes,
 )
 from metier.planning.count import Counter, Tokens
 from metier.planning.outlook import MemoryEstimate, Plan, StageEstimate
@@ -182,6 +183,7 @@ def _moments(
         moment="baselines", program=program, weights=weights, baselines=seconds.tfidf_bytes,
         logits=max((_asking_bytes(subject) for subject in baselines.values()), default=0),
     )  # fmt: skip
+    program += seconds.tfidf_bytes  # what fitting took is kept for what comes, or scattered
     attempts = [_attempt_moments(subject, weights, program) for subject in candidates]
     test = MemoryEstimate(
         moment="test", program=program, weights=0, logits=max(map(_asking_bytes, candidates)),
@@ -198,8 +200,9 @@ def _attempt_moments(subject: Subject, loaded: int, program: int) -> list[Memory
         weights += subject.shape.weight_bytes - subject.base_bytes  # what learns takes the place of the base
     trunk = _boundary_bytes(subject)
     learning = 0 if subject.solved else learning_bytes(subject)
+    best = 0 if subject.solved else reading_back_bytes(subject)
     validated = MemoryEstimate(
-        moment="validation", program=program, weights=weights, learning=learning, trunk=trunk,
+        moment="validation", program=program, weights=weights + best, learning=learning, trunk=trunk,
         logits=_asking_bytes(subject),
     )  # fmt: skip
     if subject.solved:

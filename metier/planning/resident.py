@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import psutil
+from metier.device import resident_bytes
 
 EVERY = 0.02
 """Seconds between two looks."""
@@ -24,11 +24,6 @@ class Growth:
     def grown(self) -> int:
         """Bytes beyond what was there before."""
         return max(0, self.most - self.before)
-
-
-def resident_bytes() -> int:
-    """Memory that this process holds now."""
-    return int(psutil.Process().memory_info().rss)
 
 
 @contextmanager

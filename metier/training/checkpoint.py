@@ -8,16 +8,17 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from metier.errors import RunFolderError
 from metier.model.adapt import whole
-from metier.store.files import read_json, whole_folder, write_bytes, write_json
-from metier.store.fingerprint import fingerprint
+from metier.store.files import read_json, whole_folder, write_json
+from metier.store.fingerprint import file_sha256, fingerprint
 from metier.store.values import from_plain, to_plain
 from metier.training.history import StepRow, ValidationRow
 
@@ -64,12 +65,11 @@ def save_checkpoint(
 ) -> Path:
     """Write `folder/checkpoint-<step>` whole; an older one of the same step is replaced."""
     path = folder / f"checkpoint-{progress.step}"
-    content = {WEIGHTS: save(dict(weights)), MOMENTS: save(dict(moments))}
     plain = to_plain(progress)
     with whole_folder(path) as draft:
-        for name, data in content.items():
-            write_bytes(draft / name, data)
-        sums = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+        for name, tensors in ((WEIGHTS, weights), (MOMENTS, moments)):
+            save_file(dict(tensors), draft / name)  # from where they are: no copy in memory
+        sums = {name: file_sha256(draft / name) for name in (WEIGHTS, MOMENTS)}
         write_json(draft / STATE, {**plain, "sha256": {**sums, STATE: fingerprint(plain)}}, format="trainer_state")
     return path
 
@@ -80,11 +80,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         RunFolderError: a file is missing or damaged.
     """
-    plain = read_json(path / STATE, format="trainer_state")
-    sums = plain.pop("sha256", None)
-    content = {name: value for name, value in plain.items() if name not in ("format", "version")}
-    if not isinstance(sums, dict) or sums.get(STATE) != fingerprint(content):
-        raise _damaged(path / STATE, "its content does not fit its checksum")
+    content, sums = _state(path)
     progress = from_plain(Progressed, content, where=str(path / STATE))
     return Checkpoint(progress, *(_read(path / name, sums.get(name)) for name in (WEIGHTS, MOMENTS)))
 
@@ -95,7 +91,17 @@ def load_weights(path: Path) -> Mapping[str, Tensor]:
     Raises:
         RunFolderError: a file is missing or damaged.
     """
-    return load_checkpoint(path).weights
+    return _read(path / WEIGHTS, _state(path)[1].get(WEIGHTS))
+
+
+def _state(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The content of a checkpoint's state file, and the checksums of the files beside it."""
+    plain = read_json(path / STATE, format="trainer_state")
+    sums = plain.pop("sha256", None)
+    content = {name: value for name, value in plain.items() if name not in ("format", "version")}
+    if not isinstance(sums, dict) or sums.get(STATE) != fingerprint(content):
+        raise _damaged(path / STATE, "its content does not fit its checksum")
+    return content, sums
 
 
 def _read(path: Path, checksum: object) -> dict[str, Tensor]:

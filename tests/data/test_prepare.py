@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from subprocess import run
 from typing import Any
@@ -80,15 +81,15 @@ def test_adding_rows_moves_no_old_row(write: Write, prepare: Prepare, rows: Rows
 def test_official_splits_are_kept_as_they_are(write: Write, prepare: Prepare, rows: Rows, tmp_path: Path) -> None:
     train = write("train.csv", rows(40) + "shared with test,order\nshared with validation,order\n")
     write("dev.csv", "text,label\nshared with validation,refund\nShared  with TEST,order\nown,refund\n")
-    test = "text,label\nshared with test,refund\nb,order\nb,order\nb,refund\n,order\nc,new\nbroken\n"
+    test = "text,label\nshared with test,refund\nbill,order\nbill,order\nbill,refund\n,order\ncash,new\nbroken\n"
     write("test.csv", test)
     prepared = prepare(train=train.parent)
     assert [(r.text, r.label, r.flags) for r in prepared.test.records()] == [
         ("shared with test", "refund", ()),
-        ("b", "order", ("contradiction",)),
-        ("b", "order", ("duplicate", "contradiction")),
-        ("b", "refund", ("duplicate", "contradiction")),
-        ("c", "new", ("label_unseen",)),
+        ("bill", "order", ("contradiction",)),
+        ("bill", "order", ("duplicate", "contradiction")),
+        ("bill", "refund", ("duplicate", "contradiction")),
+        ("cash", "new", ("label_unseen",)),
     ]
     assert [r.text for r in prepared.validation.records()] == ["shared with validation", "own"]
     assert len(prepared.train) == 40
@@ -206,7 +207,9 @@ def test_subsets_are_listed_with_their_reason(write: Write, prepare: Prepare, ro
     full = prepare(train=path, folder="full")
     prepared = prepare(train=path, examples_per_label=10, max_test_examples=7, folder="part")
     assert prepared.card.splits["train"].label_counts == {"order": 10, "refund": 10}
-    assert list(prepared.validation.records()) == list(full.validation.records())
+    # The same records; doubts about them depend on what train has beside them.
+    one, other = ([replace(each, flags=()) for each in data.validation.records()] for data in (prepared, full))
+    assert one == other
     assert len(prepared.test) == 7
     assert set(prepared.card.rejected) == {"over examples_per_label", "over max_test_examples"}
     assert len(prepare(train=path, max_examples=30, folder="most").train) == 30

@@ -200,12 +200,13 @@ def test_several_rejected_answers_to_one_question_are_no_duplicates(write: Write
 def test_explicit_names_win(write: Write, prepare: Prepare) -> None:
     rows = [{"messages": talk(i), "q": f"other {i}", "a": f"reply {i}", "log": from_value(i)} for i in range(N)]
     path = jsonl(write, rows)
-    columns = prepare(task="generation", train=path, text="q", answer="a", folder="columns")
+    known = {"task": "generation", "train": path, "unknown_license": "allow"}
+    columns = prepare(**known, text="q", answer="a", folder="columns")
     assert (columns.card.shape, every(columns)[0].text) == ("columns", "other 0")
     assert columns.card.notices == ()
     other = prepare(task="generation", train=path, text="log", folder="log")
     assert (other.card.shape, other.card.fields["messages"]) == ("sharegpt", "log")
-    given = prepare(task="generation", train=path, shape="sharegpt", folder="given")
+    given = prepare(**known, shape="sharegpt", folder="given")
     assert (given.card.shape, given.card.notices) == ("sharegpt", ())
 
 

@@ -42,7 +42,7 @@ def test_questions_and_answers_become_three_splits(write: Write, prepare: Prepar
     assert (card.task, card.labels, card.label_column, card.answer_column) == ("generation", (), "", "answer")
     assert card.found_by_itself == ("text", "answer")
     assert card.splits["train"].label_counts == {}
-    (table,) = [event for event in heard if isinstance(event, Table)]
+    (table,) = [event for event in heard if isinstance(event, Table) and event.title == "Data"]
     assert table.columns == ("split", "rows", "from")
     assert len(conversations(prepared.train.records())) == sizes[0]
     with pytest.raises(RunFolderError, match=r"d.csv: holds a Conversation, wanted a Choice"):
@@ -276,7 +276,8 @@ def test_rules_for_a_file_with_other_names(write: Write) -> None:
 def test_two_aligned_files(write: Write, prepare: Prepare) -> None:
     write("all.cm", "".join(f"ls  -{i}\n" for i in range(40)))
     train = write("all.nl", "".join(f"list {i}\n" if i != 3 else "\n" for i in range(40)))
-    prepared = prepare(task="generation", train=train, answers=train.with_suffix(".cm"))
+    answers = train.with_suffix(".cm")
+    prepared = prepare(task="generation", train=train, answers=answers, unknown_license="allow")
     assert prepared.card.rejected == {"empty text": 1}
     record = next(prepared.train.records())
     assert record.gold == f"ls  -{record.row - 1}"

@@ -109,9 +109,10 @@ def test_texts_stay_out_where_the_recipe_says_so(make_recipe: Make) -> None:
 def test_records_that_are_cut_are_counted_and_named(
     kind: str, limit: int, make_recipe: Make, table: Path, tiny_model: Callable[..., Path]
 ) -> None:
-    long = "where is my order please " * 12
+    # Each other than the others: what is nearly the same as a test row would leave.
+    asked = [" ".join(f"where is order {number}{item} please" for item in range(12)) for number in range(12)]
     with table.open("a", encoding="utf-8") as file:
-        file.write("".join(f"{long} {number},refund\n" for number in range(12)))
+        file.write("".join(f"{text},refund\n" for text in asked))
     method = {"method": "lora"} if kind == "llama" else {"method": "full"}
     recipe = make_recipe(model=str(tiny_model(kind)), adaptation=method, training={"max_length": limit})
     candidate = check_recipe(recipe).candidates[0]

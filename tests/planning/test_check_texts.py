@@ -142,8 +142,9 @@ def test_where_no_answer_fits_it_is_a_fault(make_texts: Make, questions: Rows) -
 
 
 def test_long_questions_are_cut_and_named(make_texts: Make, questions: Rows) -> None:
-    for row in questions[:20]:
-        row["question"] += " where is it please" * 30
+    for number, row in enumerate(questions[:20]):
+        # Each other than the others: what is nearly the same as a test row would leave.
+        row["question"] += "".join(f" where is {number}{item} please" for item in range(30))
     candidate = check_recipe(make_texts("generation", questions)).candidates[0]
     assert sum(each.cut for each in candidate.lengths) == 20
     assert all(place.row <= 20 for each in candidate.lengths for place in each.cut_first)

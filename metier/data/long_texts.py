@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from metier.data.cleaning.lengths import CountTokens
 from metier.data.cleaning.too_long import LENGTH_POLICIES, Limit
 from metier.data.records import Choice, Passage, Record
 from metier.recipe.sections import DataSection
@@ -15,7 +14,7 @@ CHANGES = {"cut": "text cut", "split": "text split"}
 """Policy -> what the log of changes calls it."""
 
 
-def shortener(section: DataSection, *, count_tokens: CountTokens | None = None) -> Shorten | None:
+def shortener(section: DataSection) -> Shorten | None:
     """What makes of a training record the records that are learned; None where the recipe wants no such thing.
 
     Only texts of choices and passages are touched; what is left of a record keeps its id, and further pieces have it
@@ -23,12 +22,11 @@ def shortener(section: DataSection, *, count_tokens: CountTokens | None = None) 
 
     Args:
         section: `lengths`.
-        count_tokens: Counts tokens, many texts at a time; needed where the limit is in tokens.
     """
     given = section.lengths
     if given.policy not in CHANGES or given.longest is None:
         return None
-    limit = Limit(most=given.longest, unit=given.unit, count_tokens=count_tokens)
+    limit = Limit(most=given.longest, unit=given.unit)
     pieces = LENGTH_POLICIES[given.policy]
 
     def shorten(record: Record) -> tuple[Record, ...]:

@@ -57,9 +57,7 @@ def _lengths(recipe: Recipe) -> Iterator[Fault]:
     elif lengths.policy != "flag" and (lengths.shortest, lengths.longest) == (None, None):
         fix = "Set `data.lengths.shortest` or `data.lengths.longest`."
         yield Fault((*path, "policy"), f"is {lengths.policy} without a limit", "", fix)
-    if lengths.unit == "tokens" and lengths.shortest is not None:
-        yield Fault((*path, "shortest"), "is in tokens", "`unit: words` or `unit: characters`")
-    if lengths.unit == "tokens" and (lengths.shortest, lengths.longest) == (None, None):
+    if lengths.unit == "words" and (lengths.shortest, lengths.longest) == (None, None):
         fix = "Set `data.lengths.shortest` or `data.lengths.longest`, or remove it."
         yield Fault((*path, "unit"), "has no effect without a limit", "", fix)
 

@@ -40,10 +40,10 @@ class LanguageSection(Section):
 class LengthsSection(Section):
     """How short and how long a text to learn from may be."""
 
-    unit: Literal["characters", "words", "tokens"] = "characters"
-    """What `shortest` and `longest` count. Tokens need a language model, and are those of its tokenizer."""
+    unit: Literal["characters", "words"] = "characters"
+    """What `shortest` and `longest` count. The limit in tokens is `training.max_length`, with `too_long`."""
     shortest: Count | None = None
-    """Least length of the text, not in tokens. None: 2 characters; shorter ones are flagged, whatever the policy."""
+    """Least length of the text. None: 2 characters; shorter ones are flagged, whatever the policy."""
     longest: Count | None = None
     """Greatest length of the text, and of a written answer with it. None: no limit but `training.max_length`."""
     policy: Literal["flag", "drop", "cut", "split", "refuse"] = "flag"

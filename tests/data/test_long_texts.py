@@ -8,7 +8,6 @@ import pytest
 
 from metier.data.long_texts import shortener
 from metier.data.records import Choice, Conversation, Message, Passage, Record
-from metier.errors import DataError
 from metier.recipe.sections import DataSection
 
 LONG = "One two three. Four five six. Seven eight."
@@ -50,13 +49,3 @@ def test_conversations_stay_whole() -> None:
 @pytest.mark.parametrize("lengths", [{}, {"longest": 3}, {"longest": 3, "policy": "drop"}, {"policy": "cut"}])
 def test_where_nothing_is_shortened_there_is_no_function(lengths: dict[str, Any]) -> None:
     assert shortener(section(**lengths)) is None
-
-
-def test_tokens_need_somebody_who_counts_them() -> None:
-    given = section(policy="cut", unit="tokens", longest=3)
-    shorten = shortener(given, count_tokens=lambda some: [len(text.split()) for text in some])
-    assert shorten is not None and shorten(Passage(id="x", text=LONG))[0].text == "One two three."
-    blind = shortener(given)
-    assert blind is not None
-    with pytest.raises(DataError, match=r"data\.lengths: has a limit in tokens, and there is no tokenizer"):
-        blind(Passage(id="x", text=LONG))

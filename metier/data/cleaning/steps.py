@@ -96,17 +96,13 @@ def _screened(step: Step, policy: str, deeds: Deeds) -> Finding | None:
 def _lengths(look: Look) -> Finding:
     given = look.section.lengths
     usual = lengths.LengthSettings()
-    most = {unit: given.longest if given.unit == unit else None for unit in ("characters", "words", "tokens")}
+    most = {unit: given.longest if given.unit == unit else None for unit in ("characters", "words")}
     least = {unit: given.shortest if given.unit == unit else None for unit in ("characters", "words")}
-    if most["tokens"] is not None and look.aids.count_tokens is None and given.policy != "flag":
-        fix = "Give the limit in words or characters."
-        raise DataError("data.lengths.unit", "is tokens, and there is no tokenizer to count them", "", fix)
     settings = lengths.LengthSettings(
         shortest_characters=least["characters"] or usual.shortest_characters,
         shortest_words=least["words"] or usual.shortest_words,
         longest_characters=most["characters"],
         longest_words=most["words"],
-        longest_tokens=most["tokens"],
     )
     return lengths.screen_lengths(look.rows, settings, count_tokens=look.aids.count_tokens)
 

@@ -257,11 +257,10 @@ def test_texts_to_be_cut_are_counted_and_refused_ones_end_the_run() -> None:
     assert result.done["lengths"] == {"cut": 1, "flagged": 1} and result.flags["too_long"].tolist() == [901]
     with pytest.raises(DataError, match=r"data.lengths.policy: is refuse, and the data has 1 row beyond its limits"):
         cleaned(rows, only(lengths={"unit": "words", "longest": 80, "policy": "refuse"}))
-    with pytest.raises(DataError, match=r"data\.lengths\.unit: is tokens, and there is no tokenizer"):
-        cleaned(rows, only(lengths={"unit": "tokens", "longest": 80, "policy": "drop"}))
-    counted = Aids(count_tokens=lambda texts: [len(text.split()) for text in texts])
-    in_tokens = only(lengths={"unit": "tokens", "longest": 80, "policy": "drop"})
-    assert set(cleaned(rows, in_tokens, aids=counted).drops) == {900}
+    in_tokens = Aids(count_tokens=lambda texts: [len(text.split()) for text in texts])
+    found = cleaned(rows, only(lengths={}), aids=in_tokens).findings
+    (finding,) = (each for each in found if each.step == "lengths")
+    assert [line["longest"] for line in finding.tables["lengths"] if line["unit"] == "tokens"] == [90]
 
 
 def test_rows_in_another_language_leave() -> None:

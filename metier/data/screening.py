@@ -17,6 +17,7 @@ from metier.data.cleaning.rows import SPLITS, Finding, Row
 from metier.data.cleaning.steps import clean_rows
 from metier.data.divide import close_division
 from metier.data.division import Division
+from metier.data.duplicates import Leak
 from metier.data.evaluation_files import evaluation_items
 from metier.data.examples import Intake
 from metier.data.leaks import apply_leaks
@@ -28,6 +29,9 @@ from metier.data.spool import Spool
 from metier.data.view import NOWHERE, SpoolRows, places_by_split, unrepaired
 from metier.events import Observer
 from metier.recipe.sections import DataSection
+
+NEAR_TEST = "near_in_test"
+"""Flag of a row of validation that is nearly a row of test."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,11 +91,13 @@ def screen_division(
         settled=frozenset(intake.kept),
     )
     cleaned = clean_rows(rows, raw, section, task=task, seed=seed, observers=observers, aids=aids)
-    if shared := apply_leaks(division, cleaned.leaks, section):
+    leaks, kept = _leaks_of_train(division, cleaned, section)
+    if shared := apply_leaks(division, leaks, section):
         cleaned = replace(cleaned, done={**cleaned.done, LEAKAGE: shared})
     division.leave(cleaned.drops.values(), only="train")
-    if cleaned.drops or cleaned.leaks:
+    if cleaned.drops or leaks:
         close_division(division, section)
+    division.flag(NEAR_TEST, kept, np.ones(len(kept), np.bool_))
     # After it: closing forgets the flags that it makes itself.
     for flag, marked in cleaned.flags.items():
         division.flag(flag, marked, np.ones(len(marked), np.bool_))
@@ -106,6 +112,21 @@ def screen_division(
     # Under the labels that were read: a decision is looked up before rare labels are merged.
     places = places_of(SpoolRows(spool, splits), found, record_id=record_id, mark=spool.mark)
     return Screened(cleaned=cleaned, findings=found, places=places)
+
+
+def _leaks_of_train(
+    division: Division, cleaned: Cleaned, section: DataSection
+) -> tuple[Sequence[Leak], NDArray[np.int64]]:
+    """The nearly equal texts that policy is about, and the rows of validation that are only marked.
+
+    By default what is nearly a test row leaves train, and train alone: in validation it flatters no result, and a
+    small set of texts made from one form would lose all of its validation rows.
+    """
+    if section.leaks != "drop":
+        return cleaned.leaks, np.zeros(0, np.int64)
+    validation = set(division.validation.tolist())
+    places = sorted({leak.place for leak in cleaned.leaks if leak.place in validation})
+    return [leak for leak in cleaned.leaks if leak.place not in validation], np.array(places, np.int64)
 
 
 def _split_of(splits: NDArray[np.int8], place: int) -> str:

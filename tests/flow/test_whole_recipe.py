@@ -54,6 +54,9 @@ def test_every_json_file_has_format_and_version(finished: Any) -> None:
     theirs = {"adapter_config.json", "config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"}
     ours = [p for p in finished.folder.path.rglob("*.json") if p.name not in theirs | {"special_tokens_map.json"}]
     assert len(ours) > 15
+    (croissant,) = (path for path in ours if path.name == "croissant.json")
+    assert "@context" in json.loads(croissant.read_text(encoding="utf-8"))  # JSON-LD, as its standard has it
+    ours.remove(croissant)
     for path in ours:
         keys = list(json.loads(path.read_text(encoding="utf-8")))
         assert keys[:2] == ["format", "version"], path

@@ -1,6 +1,6 @@
 """One file of a split: its rows in pieces, as often as wanted, and enough of them at once to tell what its columns are.
 
-A file of up to 40,000 rows is kept whole. Of a longer one every n-th row is (a file may be sorted by label, so its
+A file of up to 20,000 rows is kept whole. Of a longer one every n-th row is (a file may be sorted by label, so its
 first rows say little), and its pieces are read again from disk: memory does not grow with the file.
 """
 
@@ -17,9 +17,9 @@ from metier.data.records import Rejected
 from metier.data.stream import RowStream
 from metier.data.table import Table
 
-KEPT_ROWS = 40_000
+KEPT_ROWS = 20_000
 """Rows of a file that are kept at once: all of a shorter file, a sample of a longer one."""
-KEPT_CHARACTERS = 2**26
+KEPT_CHARACTERS = 2**25
 """Characters of a file that are kept at once."""
 
 Mended = Callable[[Iterable[Batch]], Iterator[Batch]]

@@ -160,8 +160,8 @@ class RosterBuilder:
         self._edited[place] = int(before, 16)
 
     def roster(self) -> Roster:
-        """What was taken in so far."""
-        key, part = np.array(self._key, np.uint64), np.array(self._part, np.int8)
+        """What was taken in; nothing can be added afterwards, as the numbers are not copied."""
+        key, part = np.frombuffer(self._key, np.uint64), np.frombuffer(self._part, np.int8)
         read_key = key.copy() if self._edited else key
         for place, before in self._edited.items():
             read_key[place] = before
@@ -169,11 +169,11 @@ class RosterBuilder:
         for number in np.unique(part):
             occurrence[part == number] = _ranks(read_key[part == number])
         return Roster(
-            key=key, read_key=read_key, occurrence=occurrence, gold=np.array(self._gold, np.uint64),
-            answers=np.array(self._answers, np.uint64), stratum=np.array(self._stratum, np.int32),
-            group=np.array(self._group, np.int32), source=np.array(self._source, np.int32),
-            row=np.array(self._row, np.int64), when=np.array(self._when, np.float64),
-            said=np.array(self._said, np.uint64), said_end=np.array(self._said_end, np.int64),
+            key=key, read_key=read_key, occurrence=occurrence, gold=np.frombuffer(self._gold, np.uint64),
+            answers=np.frombuffer(self._answers, np.uint64), stratum=np.frombuffer(self._stratum, np.int32),
+            group=np.frombuffer(self._group, np.int32), source=np.frombuffer(self._source, np.int32),
+            row=np.frombuffer(self._row, np.int64), when=np.frombuffer(self._when, np.float64),
+            said=np.frombuffer(self._said, np.uint64), said_end=np.frombuffer(self._said_end, np.int64),
             strata=tuple(self._strata), groups=tuple(self._groups), sources=tuple(self._sources),
             labelled=self._labelled,
         )  # fmt: skip

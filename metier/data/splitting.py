@@ -50,13 +50,17 @@ def draw_split(roster: Roster, places: Places, *, share: float, seed: int, name:
         name: The split's name; each name draws on its own.
     """
     _, first, cluster = np.unique(roster.cluster(places), return_index=True, return_inverse=True)
-    names = [roster.cluster_name(place) for place in places[first].tolist()]
-    hashes = np.array([unit_hash(seed, name, each) for each in names])
+
+    def name_of(number: int) -> str:
+        return roster.cluster_name(int(places[first[number]]))
+
+    # One by one: the names of two million clusters would take more room than all that is known of them.
+    hashes = np.fromiter((unit_hash(seed, name, name_of(each)) for each in range(len(first))), np.float64, len(first))
     strata = Strata.of(roster, places, cluster.reshape(-1))
     drawn = hashes < share
 
     def in_order(clusters: NDArray[np.int64]) -> list[int]:
-        return sorted(clusters.tolist(), key=lambda number: (hashes[number], names[number]))
+        return sorted(clusters.tolist(), key=lambda number: (hashes[number], name_of(number)))
 
     kept, given = [], []
     for label, clusters in strata:

@@ -14,7 +14,7 @@ from metier.data.locate import expanded
 from metier.data.paths import cell_at, reaches
 from metier.data.records import Input
 from metier.data.stream import HowToRead, RowStream, stream_rows
-from metier.data.table import RawRow, Table, column_list
+from metier.data.table import RawRow, Table
 from metier.errors import DataError
 from metier.recipe.sections import DataSection
 
@@ -31,11 +31,6 @@ class Items:
         """
         self._file, self._rules = file, rules
         self._columns = _text_columns(file.table, rules)
-
-    @property
-    def read_from(self) -> str:
-        """Which columns its texts are, as a phrase."""
-        return "the columns of training" if self._columns is None else column_list(self._columns)
 
     def __len__(self) -> int:
         """How many rows the file has, broken ones included."""

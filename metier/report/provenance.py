@@ -19,6 +19,7 @@ FLAG_WORDS = {
     "contradiction": "the same text has different answers",
     "in_train": "the same text was also in the training data",
     "near_in_train": "nearly the same text was also in the training data",
+    "near_in_test": "nearly the same text is also in the test set",
     "group_in_train": "its group was also in the training data",
     "label_unseen": "its label never occurs in training",
     "rare_label": "its label is rare",

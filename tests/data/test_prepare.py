@@ -317,3 +317,17 @@ def test_rare_labels_leave_train_or_become_one(write: Write, prepare: Prepare, r
     assert "rare label" not in merged.card.rejected
     kept = prepare(train=train, rare_below=3, folder="kept")
     assert not [record for record in kept.train.records() if "rare_label" in record.flags and record.label == "order"]
+
+
+def test_near_copies_of_test_rows_leave_train_and_are_marked_in_validation(
+    write: Write, prepare: Prepare, rows: Rows, tmp_path: Path
+) -> None:
+    said = "the grinder that I ordered on monday morning came with a broken lid and without the small brush"
+    train = write("train.csv", rows(40) + f"{said} today,order\n")
+    write("dev.csv", f"text,label\n{said} again,order\nmy own question about tea,refund\n")
+    write("test.csv", f"text,label\n{said},order\nwhere is my refund,refund\n")
+    prepared = prepare(train=train.parent)
+    assert (41, "near duplicate in test") in rejected(tmp_path)
+    flags = {record.text: record.flags for record in prepared.validation.records()}
+    assert "near_in_test" in flags[f"{said} again"]
+    assert "near_in_test" not in flags["my own question about tea"]

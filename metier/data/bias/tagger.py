@@ -26,10 +26,10 @@ def spacy_tagger(model: str = MODEL) -> Tagger:
         pipeline: Any = spacy.load(model, disable=["parser", "ner", "lemmatizer"])
     except (ImportError, OSError) as error:
         raise MissingPackage(
-            "data.bias.tagger",
+            "bias tagger",
             f"spaCy or its model {model} is not installed",
             "both, to tell `her` as object from `her` as possessive",
-            "Run `pip install 'metier[pii]'`, or leave data.bias.tagger off.",
+            "Run `pip install 'metier[pii]'`; without it the next word decides.",
         ) from error
 
     def tags(text: str) -> Mapping[int, str]:

@@ -24,6 +24,8 @@ Statistic = Callable[[Floats], Floats]
 
 CELLS_AT_ONCE = 4_000_000
 """Draws held in memory together; about 32 MB."""
+LEAST_BEYOND = 4
+"""Resamples that must lie beyond a bound: an interval is not read off the last of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +113,8 @@ def bca_interval(
     bias = normal_quantile(_share_below(drawn, value))
     if not math.isfinite(bias):
         return Interval(None, None, None, "the value lies at the edge of its resamples")
+    if len(drawn) * (1 - confidence) / 2 < LEAST_BEYOND:
+        return Interval(None, None, None, f"too few resamples for {100 * confidence:.4g} % coverage")
     acceleration = _acceleration(without, counts)
     levels = []
     for tail in ((1 - confidence) / 2, (1 + confidence) / 2):

@@ -16,7 +16,7 @@ Imports neither torch nor scipy nor scikit-learn: two finished runs are compared
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -28,14 +28,14 @@ from metier.evaluation.bootstrap import Interval, resample
 from metier.evaluation.gates import judge_gates
 from metier.evaluation.measures import MEASURES, Measures, is_bounded, passes
 from metier.evaluation.metrics import bootstrap_name, group_places, unknown
+from metier.evaluation.paired import newcombe_of, one_sided, pass_difference
 from metier.evaluation.results import Comparison, Difference, Estimate, Evaluation, Item
 from metier.evaluation.sentences import comparison_sentence
 from metier.evaluation.statistics import (
+    CONFIDENCE,
     POWER,
     holm,
     items_needed,
-    mcnemar_mid_p,
-    newcombe_interval,
     normal_quantile,
     smallest_detectable,
 )
@@ -60,6 +60,7 @@ def compare(
     gates: GatesSection | None = None,
     openings: int | None = None,
     seed: int = 17,
+    discordances: Mapping[str, float] | None = None,
 ) -> Comparison:
     """Compare `candidate` with every baseline, item by item.
 
@@ -68,8 +69,11 @@ def compare(
         baselines: What it must be better than; at least one, on the same items.
         section: Primary metric, smallest useful gain, margin, resamples.
         gates: Rules that must hold. None: none.
-        openings: How often this test set was opened, to be kept with the result.
+        openings: How often this test set was opened, kept with the result; from the second time on every
+            difference also gets an interval at 1 - 5 % / openings, as each look was another chance.
         seed: Seed of the resamples.
+        discordances: By baseline the share of items on which the two differed on validation: power is then
+            stated as it was known beforehand. None, or no row: at this set's own.
 
     Returns:
         The differences, the verdict and its sentence.
@@ -81,7 +85,8 @@ def compare(
     if not baselines:
         raise ArgumentError("compare", "found no baseline", "at least one", "Name a second run or system.")
     right = MEASURES[candidate.task].right
-    pairs = [_Pair.of(candidate, baseline, section.resamples, seed) for baseline in baselines]
+    look = _Look.of(section, seed, openings, discordances or {})
+    pairs = [_Pair.of(candidate, baseline, look) for baseline in baselines]
     primary = _with_holm([_difference(pair, section.primary_metric, section) for pair in pairs])
     accuracy = primary if right == section.primary_metric else ()
     if right is not None and not accuracy:
@@ -108,6 +113,32 @@ def compare(
     return replace(comparison, gates=judge_gates(gates, comparison, candidate)) if gates else comparison
 
 
+@dataclass(frozen=True)
+class _Found:
+    """A paired difference, its p-value, and the interval that a later opening of the test set gets."""
+
+    estimate: Estimate
+    p_value: float | None
+    after_openings: Estimate | None
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How two systems are looked at."""
+
+    resamples: int
+    seed: int
+    careful: float | None
+    """Coverage of the interval that the second and later openings get; None for the first."""
+    planned: Mapping[str, float]
+    """By baseline the share of items on which the two differed on validation."""
+
+    @classmethod
+    def of(cls, section: EvaluationSection, seed: int, openings: int | None, planned: Mapping[str, float]) -> _Look:
+        times = openings or 1
+        return cls(section.resamples, seed, 1 - (1 - CONFIDENCE) / times if times > 1 else None, planned)
+
+
 @dataclass(frozen=True, eq=False)
 class _Pair:
     """Two systems on the same items, resampled when a number without a closed form asks for it."""
@@ -119,18 +150,22 @@ class _Pair:
     right: Passed
     """What each got right."""
     grouped: bool
-    resamples: int
-    seed: int
-    found: dict[str, tuple[Estimate, float | None]] = field(default_factory=dict)
+    look: _Look
+    found: dict[str, _Found] = field(default_factory=dict)
     """Bootstrap differences by metric, once made."""
 
     @classmethod
-    def of(cls, candidate: Evaluation, baseline: Evaluation, resamples: int, seed: int) -> _Pair:
+    def of(cls, candidate: Evaluation, baseline: Evaluation, look: _Look) -> _Pair:
         theirs = _matched(candidate, baseline)
         is_right = MEASURES[candidate.task].is_right
         right = np.array([[is_right(item) for item in side] for side in (candidate.items, theirs)], dtype=np.bool_)
         grouped = group_places(candidate.items) is not None
-        return cls(candidate, baseline, theirs, right, grouped, resamples, seed)
+        return cls(candidate, baseline, theirs, right, grouped, look)
+
+    @property
+    def planned(self) -> float | None:
+        """Share of items on which the two differed on validation; None where that is not known."""
+        return self.look.planned.get(self.baseline.system)
 
     @property
     def measures(self) -> Measures:
@@ -149,11 +184,11 @@ class _Pair:
 
     @property
     def gained(self) -> int:
-        return _one_sided(self.right)[0]
+        return one_sided(self.right[0], self.right[1])[0]
 
     @property
     def lost(self) -> int:
-        return _one_sided(self.right)[1]
+        return one_sided(self.right[0], self.right[1])[1]
 
 
 def _matched(candidate: Evaluation, baseline: Evaluation) -> list[Item]:
@@ -182,21 +217,22 @@ def _difference(pair: _Pair, metric: str, section: EvaluationSection) -> Differe
     """Candidate minus baseline on one metric, with interval, p-value, power and verdict."""
     n = len(pair.candidate.items)
     value, other = _value(pair.candidate, metric), _value(pair.baseline, metric)
-    passed = pair.passed(metric)
-    estimate, p_value = _bootstrap_difference(pair, metric) if passed is None else _pass_difference(passed)
+    found = _found(pair, metric)
     return Difference(
         baseline=pair.baseline.system,
         metric=metric,
         candidate_value=value.value,
         baseline_value=other.value,
-        difference=estimate,
-        p_value=p_value,
+        difference=found.estimate,
+        p_value=found.p_value,
         p_holm=None,
         gained=pair.gained,
         lost=pair.lost,
         smallest_detectable=_smallest_detectable(pair, metric, n),
-        verdict=_verdict(_bounds(pair, metric, estimate), section),
-        items_needed=_items_needed(estimate, metric, pair, section.smallest_useful_gain),
+        verdict=_verdict(_bounds(pair, metric, found.estimate), section),
+        items_needed=_items_needed(found.estimate, metric, pair, section.smallest_useful_gain),
+        after_openings=found.after_openings,
+        discordance=pair.planned,
     )
 
 
@@ -205,37 +241,29 @@ def _value(evaluation: Evaluation, metric: str) -> Estimate:
     return evaluation.metrics.get(metric) or unknown(evaluation.n, f"{metric} is no metric of {evaluation.task}")
 
 
-def _pass_difference(passed: Passed) -> tuple[Estimate, float | None]:
-    """Newcombe's paired interval, and mid-p McNemar, of independent items that pass or fail."""
-    (gained, lost), n = _one_sided(passed), passed.shape[1]
-    low, high = _newcombe(passed)
-    estimate = Estimate(value=(gained - lost) / n, low=low, high=high, n=n, method="newcombe paired")
-    return estimate, mcnemar_mid_p(gained, lost)
+def _found(pair: _Pair, metric: str) -> _Found:
+    """The paired difference with the interval and test that fit it."""
+    passed = pair.passed(metric)
+    if passed is None:
+        return _bootstrapped(pair, metric)
+    estimate, p_value = pass_difference(passed[0], passed[1])
+    careful = pair.look.careful
+    return _Found(estimate, p_value, None if careful is None else pass_difference(passed[0], passed[1], careful)[0])
 
 
-def _newcombe(passed: Passed) -> tuple[float, float]:
-    (gained, lost), both = _one_sided(passed), int(np.count_nonzero(passed.all(axis=0)))
-    return newcombe_interval(both, gained, lost, passed.shape[1] - both - gained - lost)
-
-
-def _one_sided(passed: Passed) -> tuple[int, int]:
-    """Items that the first alone passed, and those that the second alone passed."""
-    return int(np.count_nonzero(passed[0] & ~passed[1])), int(np.count_nonzero(passed[1] & ~passed[0]))
-
-
-def _bootstrap_difference(pair: _Pair, metric: str) -> tuple[Estimate, float | None]:
+def _bootstrapped(pair: _Pair, metric: str) -> _Found:
     """BCa bootstrap of the paired difference, over groups where items of a group vary together."""
     if metric not in pair.found:
-        pair.found[metric] = _make_bootstrap_difference(pair, metric)
+        pair.found[metric] = _bootstrap(pair, metric)
     return pair.found[metric]
 
 
-def _make_bootstrap_difference(pair: _Pair, metric: str) -> tuple[Estimate, float | None]:
+def _bootstrap(pair: _Pair, metric: str) -> _Found:
     n = len(pair.candidate.items)
     for evaluation in (pair.candidate, pair.baseline):
         known = _value(evaluation, metric)
         if known.value is None:
-            return unknown(n, f"{evaluation.system}: {known.reason}"), None
+            return _Found(unknown(n, f"{evaluation.system}: {known.reason}"), None, None)
     sides = pair.measures.sides(pair.candidate.items, pair.theirs, metric)
     better = sign(metric)
 
@@ -245,14 +273,19 @@ def _make_bootstrap_difference(pair: _Pair, metric: str) -> tuple[Estimate, floa
 
     value = float(difference(sides.units.total))
     if not math.isfinite(value):
-        return unknown(n, "no item has it in both"), None
-    resampled = resample(sides.units, pair.resamples, pair.seed)
-    interval: Interval = resampled.interval(difference)
-    method = "none" if interval.reason else bootstrap_name(resampled, sides.grouped)
-    estimate = Estimate(
-        value=value, low=interval.low, high=interval.high, n=sides.n, method=method, reason=interval.reason
-    )
-    return estimate, interval.p_value
+        return _Found(unknown(n, "no item has it in both"), None, None)
+    resampled = resample(sides.units, pair.look.resamples, pair.look.seed)
+    name = bootstrap_name(resampled, sides.grouped)
+    interval, careful = resampled.interval(difference), pair.look.careful
+    after = _estimate(value, resampled.interval(difference, careful), sides.n, name) if careful else None
+    return _Found(_estimate(value, interval, sides.n, name), interval.p_value, after)
+
+
+def _estimate(value: float, interval: Interval, n: int, method: str) -> Estimate:
+    return Estimate(
+        value=value, low=interval.low, high=interval.high, n=n, method="none" if interval.reason else method,
+        reason=interval.reason,
+    )  # fmt: skip
 
 
 def _bounds(pair: _Pair, metric: str, estimate: Estimate) -> tuple[float, float] | None:
@@ -267,7 +300,7 @@ def _bounds(pair: _Pair, metric: str, estimate: Estimate) -> tuple[float, float]
     judged = pair.measures.right is not None and is_bounded(metric)
     same = estimate.value is not None and abs(estimate.value) < NO_DIFFERENCE
     if judged and same and pair.gained == pair.lost == 0 and not pair.grouped:
-        return _newcombe(pair.right)
+        return newcombe_of(pair.right[0], pair.right[1])
     return None
 
 
@@ -292,9 +325,14 @@ def _smallest_detectable(pair: _Pair, metric: str, n: int) -> float | None:
     """
     stated = pair.measures.power or metric
     if (passed := pair.passed(stated)) is not None:
-        return smallest_detectable(n, sum(_one_sided(passed)) / n)
-    error = _standard_error(_bootstrap_difference(pair, stated)[0])
+        return smallest_detectable(n, _discordance(pair, passed))
+    error = _standard_error(_bootstrapped(pair, stated).estimate)
     return None if error is None else error * (normal_quantile(0.975) + normal_quantile(POWER))
+
+
+def _discordance(pair: _Pair, passed: Passed) -> float:
+    """Share of items on which the two differ: as validation saw it, else as this set does."""
+    return sum(one_sided(passed[0], passed[1])) / passed.shape[1] if pair.planned is None else pair.planned
 
 
 def _standard_error(estimate: Estimate) -> float | None:
@@ -309,7 +347,7 @@ def _items_needed(estimate: Estimate, metric: str, pair: _Pair, gain: float) -> 
     if gain <= 0:
         return None
     if (passed := pair.passed(metric)) is not None:
-        return items_needed(gain, sum(_one_sided(passed)) / estimate.n)
+        return items_needed(gain, _discordance(pair, passed))
     error = _standard_error(estimate)
     if error is None:
         return None

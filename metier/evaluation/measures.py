@@ -17,10 +17,12 @@ import numpy.typing as npt
 from metier.data.records import Record
 from metier.evaluation.bootstrap import Units
 from metier.evaluation.metrics import METRICS, answer_units, confusion_of, counts_of, measure, score_classes
+from metier.evaluation.multi_label import SET_METRICS, count_sets, measure_sets, score_sets, set_units
 from metier.evaluation.results import Answer, Estimate, Evaluation, Item
+from metier.evaluation.spans import SPAN_METRICS, count_spans, score_spans
 from metier.evaluation.text_counts import Counts, Texts, count_texts, signatures
 from metier.evaluation.text_estimates import measure_fields, measure_texts, pair_columns, text_units
-from metier.evaluation.text_metrics import READ, TEXT_METRICS, WRITTEN, sign
+from metier.evaluation.text_metrics import ADDED_METRICS, READ, WRITTEN, row_of, sign
 
 Floats = npt.NDArray[np.float64]
 Scored = Sequence[tuple[float, int] | None]
@@ -75,12 +77,35 @@ def score_of(evaluation: Evaluation, metric: str) -> float:
 
 def is_bounded(metric: str) -> bool:
     """Whether no value of a metric is above 1."""
-    return metric not in TEXT_METRICS or TEXT_METRICS[metric].bounded
+    row = row_of(metric)
+    return row is None or row.bounded
 
 
 def passes(metric: str) -> bool:
-    """Whether every item passes or fails by a metric of written answers, so that closed forms hold."""
-    return metric in TEXT_METRICS and TEXT_METRICS[metric].passes
+    """Whether every item passes or fails by a metric of its counts, so that closed forms hold."""
+    row = row_of(metric)
+    return row is not None and row.passes
+
+
+def added_metrics(items: Sequence[Item]) -> tuple[str, ...]:
+    """The metrics beyond a task's own that all of some items hold counts of."""
+    if not items:
+        return ()
+    return tuple(name for name in ADDED_METRICS if all(name in item.counts for item in items))
+
+
+def _with_added(
+    own: Callable[[Sequence[Item], int, int], dict[str, Estimate]],
+) -> Callable[[Sequence[Item], int, int], dict[str, Estimate]]:
+    """A task's own measuring, and the added metrics of items that hold counts of them."""
+
+    def measured(items: Sequence[Item], resamples: int, seed: int) -> dict[str, Estimate]:
+        added = added_metrics(items)
+        found = own(items, resamples, seed)
+        more = measure_texts(items, metrics=added, resamples=resamples, seed=seed) if added else {}
+        return {**found, **{name: estimate for name, estimate in more.items() if name not in found}}
+
+    return measured
 
 
 def _blank(record: Record, answer: Answer) -> Item:
@@ -103,6 +128,8 @@ def _label_items(records: Sequence[Record], answers: Sequence[Answer], scored: S
 
 
 def _label_sides(ours: Sequence[Item], theirs: Sequence[Item], metric: str) -> Sides:
+    if metric not in METRICS:
+        return _text_sides(ours, theirs, metric)
     units, grouped = answer_units(ours, [[item.answer for item in side] for side in (ours, theirs)])
     value = METRICS[metric]
     return Sides(units, grouped, lambda sums: (value(counts_of(sums, 0, 2)), value(counts_of(sums, 1, 2))), len(ours))
@@ -162,9 +189,32 @@ def _text_sides(ours: Sequence[Item], theirs: Sequence[Item], metric: str) -> Si
     columns = pair_columns(ours, theirs, metric)
     assert columns is not None  # both values are known
     units, grouped = text_units(ours, columns)
-    value, size = TEXT_METRICS[metric].value, TEXT_METRICS[metric].features
-    n = int(np.count_nonzero(columns[:, 1])) if TEXT_METRICS[metric].own_n else len(ours)
+    row = row_of(metric)
+    assert row is not None  # neither task has other metrics here
+    value, size = row.value, row.features
+    n = int(np.count_nonzero(columns[:, 1])) if row.own_n else len(ours)
     return Sides(units, grouped, lambda sums: (value(sums[..., :size]), value(sums[..., size:])), n)
+
+
+def _set_items(records: Sequence[Record], answers: Sequence[Answer], scored: Scored | None) -> list[Item]:
+    items = _label_items(records, answers, scored)
+    return [replace(item, counts=counts) for item, counts in zip(items, count_sets(items), strict=True)]
+
+
+def _set_sides(ours: Sequence[Item], theirs: Sequence[Item], metric: str) -> Sides:
+    if metric not in SET_METRICS:
+        return _text_sides(ours, theirs, metric)
+    units, grouped = set_units(ours, [[item.answer for item in side] for side in (ours, theirs)])
+    value = METRICS[metric]
+    return Sides(units, grouped, lambda sums: (value(counts_of(sums, 0, 2)), value(counts_of(sums, 1, 2))), len(ours))
+
+
+def _span_items(records: Sequence[Record], answers: Sequence[Answer], scored: Scored | None) -> list[Item]:
+    rows = count_spans([record.gold for record in records], [answer.text for answer in answers])
+    return [
+        replace(_blank(record, answer), answer=answer.text, stop=answer.stop, counts=counts)
+        for record, answer, counts in zip(records, answers, rows, strict=True)
+    ]
 
 
 LABELS = Measures(
@@ -173,7 +223,7 @@ LABELS = Measures(
     power="accuracy",
     asks=True,
     items=_label_items,
-    measure=lambda items, resamples, seed: measure(items, resamples=resamples, seed=seed),
+    measure=_with_added(lambda items, resamples, seed: measure(items, resamples=resamples, seed=seed)),
     details=_label_details,
     is_right=lambda item: item.answer == item.gold,
     sides=_label_sides,
@@ -186,7 +236,9 @@ ANSWERS = Measures(
     power=None,
     asks=True,
     items=_written_items,
-    measure=lambda items, resamples, seed: measure_texts(items, metrics=WRITTEN, resamples=resamples, seed=seed),
+    measure=_with_added(
+        lambda items, resamples, seed: measure_texts(items, metrics=WRITTEN, resamples=resamples, seed=seed)
+    ),
     details=_written_details,
     is_right=lambda item: item.counts["exact_match"][0] > 0,
     sides=_text_sides,
@@ -206,6 +258,36 @@ PASSAGES = Measures(
     recount=lambda items: [{} for _ in items],
     settings=dict,
 )
+LABEL_SETS = Measures(
+    metrics=(*SET_METRICS, "exact_match", "hamming_loss"),
+    right="exact_match",
+    power=None,
+    asks=True,
+    items=_set_items,
+    measure=_with_added(lambda items, resamples, seed: measure_sets(items, resamples=resamples, seed=seed)),
+    details=lambda evaluation: {"per_class": score_sets(evaluation.items, evaluation.labels)},
+    is_right=lambda item: item.counts["exact_match"][0] > 0,
+    sides=_set_sides,
+    recount=count_sets,
+    settings=dict,
+)
+"""Several labels at once."""
+SPANS = Measures(
+    metrics=SPAN_METRICS,
+    right="exact_match",
+    power=None,
+    asks=True,
+    items=_span_items,
+    measure=_with_added(
+        lambda items, resamples, seed: measure_texts(items, metrics=SPAN_METRICS, resamples=resamples, seed=seed)
+    ),
+    details=lambda evaluation: {"per_class": score_spans(evaluation.items, evaluation.labels)},
+    is_right=lambda item: item.counts["exact_match"][0] > 0,
+    sides=_text_sides,
+    recount=lambda items: count_spans([item.gold for item in items], [item.answer for item in items]),
+    settings=dict,
+)
+"""Pieces of the text, by character offsets."""
 MEASURES: Mapping[str, Measures] = {
     "classification": LABELS, "generation": ANSWERS, "chat": ANSWERS, "text": PASSAGES,
 }  # fmt: skip

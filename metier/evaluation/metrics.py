@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from metier.evaluation.bootstrap import Resampled, Statistic, Units, resample
 from metier.evaluation.results import ClassScore, Estimate, Item
-from metier.evaluation.statistics import wilson_interval
+from metier.evaluation.statistics import CONFIDENCE, wilson_interval
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
@@ -196,7 +196,15 @@ def _estimate(name: str, resampled: Resampled, grouped: bool, n: int) -> Estimat
     return estimate(lambda sums: metric(counts_of(sums)), resampled, grouped=grouped, n=n, passes=metric is _accuracy)
 
 
-def estimate(statistic: Statistic, resampled: Resampled, *, grouped: bool, n: int, passes: bool) -> Estimate:
+def estimate(
+    statistic: Statistic,
+    resampled: Resampled,
+    *,
+    grouped: bool,
+    n: int,
+    passes: bool,
+    confidence: float = CONFIDENCE,
+) -> Estimate:
     """The value of a statistic with the interval that fits it.
 
     Args:
@@ -205,16 +213,17 @@ def estimate(statistic: Statistic, resampled: Resampled, *, grouped: bool, n: in
         grouped: Whether the units are groups of items.
         n: Items.
         passes: Whether it is the share of items that pass, which has a closed interval.
+        confidence: Coverage, between 0 and 1.
     """
     value = float(statistic(resampled.units.total))
     if passes and (not grouped or value in (0.0, 1.0)):
         # All pass or all fail: so does every group, and Wilson over groups is a careful bound.
         trials = len(resampled.units.counts) if grouped else n
-        low, high = wilson_interval(value * trials, trials)
+        low, high = wilson_interval(value * trials, trials, confidence)
         return Estimate(
             value=value, low=low, high=high, n=n, method=f"wilson ({trials} groups)" if grouped else "wilson"
         )
-    interval = resampled.interval(statistic)
+    interval = resampled.interval(statistic, confidence)
     method = bootstrap_name(resampled, grouped) if interval.reason is None else "none"
     return Estimate(value=value, low=interval.low, high=interval.high, n=n, method=method, reason=interval.reason)
 

@@ -5,7 +5,6 @@ Of labels; `writing_pays.py` does the same for written answers.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
@@ -16,6 +15,7 @@ from metier.data.records import Choice, Record
 from metier.errors import DataError
 from metier.evaluation.baselines import DEFAULT_C, TfidfSystem, fit_features, fit_logistic, ngram_features
 from metier.evaluation.metrics import measure
+from metier.evaluation.out_of_fold import FOLDS, group_name, grouped_folds
 from metier.evaluation.results import Estimate, Item
 from metier.evaluation.sentences import interval_text, metric_name, number
 from metier.evaluation.statistics import smallest_detectable
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from metier.recipe.sections import EvaluationSection
 
 R = TypeVar("R", bound=Record)
-FOLDS = 5
 MOST_RECORDS = 2000
 """Larger data is sampled, and the sentence says so: the answer is wanted in seconds."""
 CHOICES_OF_C = (1.0, 10.0, 100.0)
@@ -176,7 +175,7 @@ def cross_validate(records: Sequence[Choice], seed: int, *, metric: str) -> list
 
 def _choose_c(records: Sequence[Choice], seed: int, metric: str) -> float:
     """The best C on one inner fold, or the usual one where that fold cannot be made."""
-    if len({_group(record) for record in records}) < FOLDS:
+    if len({group_name(record) for record in records}) < FOLDS:
         return DEFAULT_C
     fold_of = grouped_folds(records, seed + 1)
     fit = [record for record, fold in zip(records, fold_of, strict=True) if fold]
@@ -184,37 +183,3 @@ def _choose_c(records: Sequence[Choice], seed: int, metric: str) -> float:
     if len({record.label for record in fit}) < 2:
         return DEFAULT_C
     return TfidfSystem(fit, judge, (), metric=metric, table=CHOICES_OF_C).c
-
-
-def _group(record: Record) -> str:
-    return f"item {record.id}" if record.group is None else f"group {record.group}"
-
-
-def grouped_folds(records: Sequence[Record], seed: int) -> list[int]:
-    """A fold for every record: groups stay whole, labels are spread evenly.
-
-    Args:
-        records: What is split.
-        seed: Seed of the order in which groups are dealt.
-
-    Raises:
-        DataError: There are fewer groups than folds.
-    """
-    members: dict[str, list[int]] = defaultdict(list)
-    for place, record in enumerate(records):
-        members[_group(record)].append(place)
-    if len(members) < FOLDS:
-        raise DataError("train", f"has {len(members)} independent records or groups", f"at least {FOLDS}")
-    names = sorted(members)
-    shuffled = [names[place] for place in np.random.default_rng(seed).permutation(len(names))]
-    shuffled.sort(key=lambda name: -len(members[name]))  # stable: equal sizes stay shuffled
-    fold_of = [0] * len(records)
-    sizes, of_label = [0] * FOLDS, [Counter[str]() for _ in range(FOLDS)]
-    for name in shuffled:
-        label = Counter(records[place].stratum for place in members[name]).most_common(1)[0][0]
-        fold = min(range(FOLDS), key=lambda fold: (of_label[fold][label], sizes[fold]))
-        for place in members[name]:
-            fold_of[place] = fold
-            of_label[fold][records[place].stratum] += 1
-        sizes[fold] += len(members[name])
-    return fold_of

@@ -40,6 +40,8 @@ class Answer:
     seconds: float = 0.0
     tokens: int = 0
     """Tokens computed for this answer."""
+    price: float | None = None
+    """What it cost, where it was paid for; None where that is not known."""
     reason: str | None = None
     """Why there is no answer, or what was done to the input (`cut`)."""
 
@@ -135,6 +137,10 @@ class Difference:
     """improved, regressed, not worse, no evidence, underpowered."""
     items_needed: int | None = None
     """Items in all with which the smallest useful gain would be found with 80 % power; None where unknown."""
+    after_openings: Estimate | None = None
+    """The same difference at 1 - 5 % / k where the test set is opened for the k-th time, k > 1; None else."""
+    discordance: float | None = None
+    """Share of items on which the two differed on validation, which power is stated at. None: on this set."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -117,14 +117,70 @@ def tango_interval(gained: int, lost: int, n: int, confidence: float = CONFIDENC
     z = normal_quantile(0.5 + confidence / 2)
 
     def score(difference: float) -> float:
-        linear = -gained - lost + (2 * n - gained + lost) * difference
-        lost_share = (math.sqrt(max(0.0, linear**2 + 8 * n * lost * difference * (1 - difference))) - linear) / (4 * n)
-        spread = n * (2 * lost_share + difference * (1 - difference))
-        gap = gained - lost - n * difference
-        return gap / math.sqrt(spread) if spread > 0 else math.copysign(math.inf, gap) if gap else 0.0
+        return tango_statistic(gained, lost, n, difference)
 
     estimate = (gained - lost) / n
     return _crossing(score, -1.0, estimate, z), _crossing(score, estimate, 1.0, -z)
+
+
+def tango_statistic(gained: int, lost: int, n: int, difference: float) -> float:
+    """Standard normal score of "the true difference is `difference`", as Tango 1998 has it; falls in `difference`."""
+    linear = -gained - lost + (2 * n - gained + lost) * difference
+    lost_share = (math.sqrt(max(0.0, linear**2 + 8 * n * lost * difference * (1 - difference))) - linear) / (4 * n)
+    spread = n * (2 * lost_share + difference * (1 - difference))
+    gap = gained - lost - n * difference
+    return gap / math.sqrt(spread) if spread > 0 else math.copysign(math.inf, gap) if gap else 0.0
+
+
+def not_worse_p(gained: int, lost: int, n: int, margin: float) -> float:
+    """One-sided p-value of "worse by `margin` or more" (Tango 1998): small means not worse. `margin` is above 0.
+
+    Below 2.5 % it goes with a 95 % interval whose low end is above minus `margin`.
+    """
+    return 1 - normal_cdf(tango_statistic(gained, lost, n, -margin))
+
+
+def newcombe_unpaired_interval(
+    right_1: int, n_1: int, right_2: int, n_2: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Interval of the difference of two shares on different items: Newcombe 1998 (Stat Med 17:873), method 10.
+
+    Args:
+        right_1: Items right among the first.
+        n_1: Items of the first, at least 1.
+        right_2: Items right among the second.
+        n_2: Items of the second, at least 1.
+        confidence: Coverage, between 0 and 1.
+
+    Returns:
+        Low and high of (first minus second).
+    """
+    first, second = right_1 / n_1, right_2 / n_2
+    low_1, high_1 = wilson_interval(right_1, n_1, confidence)
+    low_2, high_2 = wilson_interval(right_2, n_2, confidence)
+    gap = first - second
+    return gap - math.hypot(first - low_1, high_2 - second), gap + math.hypot(high_1 - first, second - low_2)
+
+
+def fisher_mid_p(right_1: int, n_1: int, right_2: int, n_2: int) -> float:
+    """Two-sided mid-p value of "two shares on different items are the same" (Fisher's test; Lancaster 1961).
+
+    Tables as likely as the one that was seen count half. 1 where one side has no items.
+    """
+    right = right_1 + right_2
+    fewest, most = max(0, right - n_2), min(n_1, right)
+    if fewest == most:
+        return 1.0
+    logs = _log_factorials(n_1 + n_2)
+    inside = np.arange(fewest, most + 1)
+    chances = np.exp(
+        logs[n_1] - logs[inside] - logs[n_1 - inside]
+        + logs[n_2] - logs[right - inside] - logs[n_2 - right + inside]
+        - logs[n_1 + n_2] + logs[right] + logs[n_1 + n_2 - right]
+    )  # fmt: skip
+    seen = float(chances[right_1 - fewest])
+    tie = np.abs(chances - seen) <= 1e-7 * seen
+    return min(1.0, float(np.sum(chances[(chances < seen) & ~tie])) + float(np.sum(chances[tie])) / 2)
 
 
 def _crossing(score: Callable[[float], float], low: float, high: float, target: float) -> float:
@@ -158,6 +214,21 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     running = 0.0
     for rank, (p, place) in enumerate(known):
         running = max(running, min(1.0, p * (len(known) - rank)))
+        adjusted[place] = running
+    return adjusted
+
+
+def benjamini_hochberg(p_values: Sequence[float | None]) -> list[float | None]:
+    """Step-up correction of many exploratory looks (Benjamini and Hochberg 1995), in the given order.
+
+    At most the level's share of what it calls different is expected to be chance, where Holm keeps the chance of
+    a single false call below it. An unknown p-value stays unknown and is not counted.
+    """
+    known = sorted(((p, place) for place, p in enumerate(p_values) if p is not None), reverse=True)
+    adjusted: list[float | None] = [None] * len(p_values)
+    running = 1.0
+    for rank, (p, place) in enumerate(known):
+        running = min(running, p * len(known) / (len(known) - rank))
         adjusted[place] = running
     return adjusted
 

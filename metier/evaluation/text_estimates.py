@@ -11,9 +11,11 @@ import numpy.typing as npt
 from metier.evaluation.bootstrap import Resampled, Statistic, Units, resample
 from metier.evaluation.metrics import estimate, group_places, unknown
 from metier.evaluation.results import Estimate, Item
-from metier.evaluation.text_metrics import FIELD, TEXT_METRICS, TextMetric, ratio
+from metier.evaluation.text_metrics import ADDED_METRICS, FIELD, TEXT_METRICS, TextMetric, ratio
 
 Floats = npt.NDArray[np.float64]
+METRICS: Mapping[str, TextMetric] = {**TEXT_METRICS, **ADDED_METRICS}
+"""Every metric that is made from the counts of items."""
 MOST_FIELDS = 50
 """Fields of JSON answers that are reported: those that most gold answers have."""
 
@@ -46,7 +48,7 @@ def measure_texts(items: Sequence[Item], *, metrics: Sequence[str], resamples: i
 
     Args:
         items: Answered records with their counts.
-        metrics: Names out of `TEXT_METRICS`.
+        metrics: Names out of `METRICS`.
         resamples: Bootstrap resamples; only numbers without a closed form need them.
         seed: Seed of the resamples.
     """
@@ -54,13 +56,13 @@ def measure_texts(items: Sequence[Item], *, metrics: Sequence[str], resamples: i
         return {name: unknown(0, "there are no items") for name in metrics}
     known = {name: columns for name in metrics if (columns := columns_of(items, name)) is not None}
     if not known:
-        return {name: unknown(len(items), TEXT_METRICS[name].missing) for name in metrics}
+        return {name: unknown(len(items), METRICS[name].missing) for name in metrics}
     units, grouped = text_units(items, np.concatenate(list(known.values()), axis=1))
     resampled = resample(units, resamples, seed)
     found: dict[str, Estimate] = {}
     start = 0
     for name in metrics:
-        metric = TEXT_METRICS[name]
+        metric = METRICS[name]
         if name not in known:
             found[name] = unknown(len(items), metric.missing)
             continue
@@ -101,7 +103,7 @@ def pair_columns(items: Sequence[Item], theirs: Sequence[Item], metric: str) -> 
     ours, other = columns_of(items, metric), columns_of(theirs, metric)
     if ours is None or other is None:
         return None
-    if TEXT_METRICS[metric].own_n:
+    if METRICS[metric].own_n:
         both = (ours[:, 1:2] > 0) & (other[:, 1:2] > 0)
         ours, other = ours * both, other * both
     return np.concatenate([ours, other], axis=1)

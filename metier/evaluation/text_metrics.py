@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Counts = tuple[float, ...]
+"""What one item adds to a metric."""
 CHARACTER_ORDERS = 6
 """Longest character n-grams of chrF."""
 WORD_ORDERS = 4
@@ -156,6 +158,79 @@ READ = ("loss", "bits_per_byte")
 """Metrics of passages."""
 
 
+def quadratic_kappa(sums: Floats) -> Floats:
+    """Cohen's kappa with quadratic weights (Cohen 1968) from what each item adds, not a number without disagreement
+    by chance.
+
+    An item of gold place i and answered place j adds ((i - j)^2, 1, i, i^2, j, j^2): the disagreement that chance
+    would give needs only the moments of both sides, not their whole tables.
+    """
+    observed, n, gold, gold_2, said, said_2 = (sums[..., place] for place in range(6))
+    expected = np.divide(n * gold_2 + n * said_2 - 2 * gold * said, n, out=np.zeros(np.shape(n)), where=n > 0)
+    chance: Floats = np.divide(observed, expected, out=np.full(np.shape(n), np.nan), where=expected > 0)
+    return 1 - chance
+
+
+def _share(title: str, *, lower: bool = False, missing: str = "the items hold no counts of it") -> TextMetric:
+    """A share of items that pass."""
+    return TextMetric(features=2, value=ratio, title=title, lower=lower, passes=True, own_n=True, missing=missing)
+
+
+def _found(title: str, of: int) -> TextMetric:
+    """Precision (`of` 1) or recall (`of` 2) from (found, answered, gold)."""
+    return TextMetric(features=3, value=lambda sums: ratio(sums[..., [0, of]]), title=title)
+
+
+def _f1(title: str) -> TextMetric:
+    return TextMetric(features=3, value=f_measure, title=title, undefined="the gold answers have no spans")
+
+
+_NO_PROBABILITIES = "not every answer has a probability for its labels"
+
+ADDED_METRICS: Mapping[str, TextMetric] = {
+    # Labels (`label_metrics.py`).
+    "top_2": _share("gold among the 2 most probable", missing=_NO_PROBABILITIES),
+    "top_3": _share("gold among the 3 most probable", missing=_NO_PROBABILITIES),
+    "top_5": _share("gold among the 5 most probable", missing=_NO_PROBABILITIES),
+    "abstained": _share("abstentions", lower=True),
+    "invalid": _share("invalid answers", lower=True),
+    "missing": _share("missing answers", lower=True),
+    "accuracy_answered": TextMetric(features=2, value=ratio, title="accuracy where it answered", own_n=True),
+    "cost": TextMetric(features=2, value=ratio, title="cost of errors", lower=True, bounded=False),
+    "ordinal_error": TextMetric(features=2, value=ratio, title="distance in steps", lower=True, bounded=False),
+    "quadratic_kappa": TextMetric(
+        features=6, value=quadratic_kappa, title="quadratic kappa", undefined="all labels are the same"
+    ),
+    # Several labels at once (`multi_label.py`).
+    "hamming_loss": TextMetric(features=2, value=ratio, title="Hamming loss", lower=True),
+    # Spans (`spans.py`).
+    "span_f1": _f1("span F1"),
+    "span_precision": _found("span precision", 1),
+    "span_recall": _found("span recall", 2),
+    "span_f1_overlap": _f1("span F1 by overlap"),
+    "span_precision_overlap": _found("span precision by overlap", 1),
+    "span_recall_overlap": _found("span recall by overlap", 2),
+    # Written answers (`answer_formats.py`, `own_scorer.py`, `similarity.py`).
+    "schema_valid": _share("answers that fit the schema"),
+    "pattern_match": _share("answers that match the pattern"),
+    "own_score": TextMetric(features=2, value=ratio, title="own score", own_n=True, bounded=False),
+    "embedding_similarity": TextMetric(features=2, value=ratio, title="embedding similarity", own_n=True),
+    # Any system (`judged.py`).
+    "seconds": TextMetric(features=2, value=ratio, title="seconds an answer", lower=True, own_n=True, bounded=False),
+    "price": TextMetric(
+        features=2, value=ratio, title="price of an answer", lower=True, own_n=True, bounded=False,
+        undefined="no answer has a price",
+    ),
+}  # fmt: skip
+"""Metrics that items are given counts of where somebody asks for them; to add one: a row here and its counts."""
+
+
+def row_of(metric: str) -> TextMetric | None:
+    """The row of a metric that is made from the counts of items; None for one that is made from labels alone."""
+    return TEXT_METRICS.get(metric) or ADDED_METRICS.get(metric)
+
+
 def sign(metric: str) -> int:
-    """1 where higher values are better, -1 where lower ones are; labels have no other than the first."""
-    return -1 if metric in TEXT_METRICS and TEXT_METRICS[metric].lower else 1
+    """1 where higher values are better, -1 where lower ones are; labels alone have no other than the first."""
+    row = row_of(metric)
+    return -1 if row is not None and row.lower else 1

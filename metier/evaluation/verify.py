@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,13 @@ from metier.evaluation.measures import MEASURES
 from metier.evaluation.overfitting import judge_overfitting
 from metier.evaluation.results import Comparison, Evaluation, evaluations_of
 from metier.evaluation.text_estimates import same_counts
+from metier.evaluation.text_metrics import ADDED_METRICS
 from metier.recipe.sections import EvaluationSection, GatesSection
 from metier.store.values import to_plain
 
 TOLERANCE = 1e-9
-FROM_ELSEWHERE = frozenset({"copy_rate", "loss", "bits_per_byte"})
-"""Metrics whose counts need the input or the model, which item rows do not hold."""
+FROM_ELSEWHERE = frozenset({"copy_rate", "loss", "bits_per_byte", *ADDED_METRICS})
+"""Metrics whose counts can need the input, the model or a setting, which item rows do not hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,7 @@ def holds_hashes(root: Path) -> bool:
 def _recount(where: str, evaluation: Evaluation) -> Iterator[Mismatch]:
     """What written answers add to each metric, counted again from the texts of the items.
 
-    Inputs and probabilities are not among them: what is counted from those (`FROM_ELSEWHERE`) stays as it is. Where
+    Inputs and probabilities are not among them: what is counted from those alone (`FROM_ELSEWHERE`) stays as it is. Where
     hashes stand for texts, exact matches alone can be counted again.
     """
     if evaluation.hashed:
@@ -121,7 +122,8 @@ def _recount(where: str, evaluation: Evaluation) -> Iterator[Mismatch]:
     again = MEASURES[evaluation.task].recount(evaluation.items)
     for place, (item, counts) in enumerate(zip(evaluation.items, again, strict=True), start=1):
         for name in {**counts, **item.counts}:
-            if name not in FROM_ELSEWHERE and not same_counts(item.counts, counts, name):
+            known = name in counts or name not in FROM_ELSEWHERE
+            if known and not same_counts(item.counts, counts, name):
                 reported, recomputed = item.counts.get(name), counts.get(name)
                 yield Mismatch(where=f"{where} row {place}: {name}", reported=str(reported), recomputed=str(recomputed))
 
@@ -153,14 +155,23 @@ def _compare_again(reported: Comparison, systems: Mapping[str, Evaluation]) -> C
             "resamples": reported.resamples,
         }
     )
-    return compare(
+    again = compare(
         systems[reported.candidate],
         [systems[name] for name in names],
         section=section,
         gates=_gates_of(reported),
         openings=reported.openings,
         seed=reported.seed,
+        discordances={row.baseline: row.discordance for row in reported.differences if row.discordance is not None},
     )
+    if any(row.after_openings for row in reported.differences):
+        return again
+    # A comparison of an earlier version has no interval after several openings.
+    without = [
+        tuple(replace(row, after_openings=None) for row in rows)
+        for rows in (again.differences, again.accuracy_differences)
+    ]
+    return replace(again, differences=without[0], accuracy_differences=without[1])
 
 
 def _gates_of(reported: Comparison) -> GatesSection | None:

@@ -12,7 +12,8 @@ import numpy as np
 from metier.data.records import Record, as_input
 from metier.evaluation.bootstrap import resample
 from metier.evaluation.metrics import unknown
-from metier.evaluation.paying import CAN, CANNOT_TELL, FOLDS, HARDLY, grouped_folds, sample
+from metier.evaluation.out_of_fold import FOLDS, grouped_folds
+from metier.evaluation.paying import CAN, CANNOT_TELL, HARDLY, sample
 from metier.evaluation.results import Estimate, Item
 from metier.evaluation.retrieval import FEATURES, NearestAnswer, countable
 from metier.evaluation.sentences import interval_text, metric_name, number

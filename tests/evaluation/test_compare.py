@@ -17,7 +17,7 @@ from sklearn.metrics import f1_score
 from metier.errors import ArgumentError, DataError
 from metier.evaluation.compare import compare
 from metier.evaluation.results import Comparison, Evaluation
-from metier.evaluation.statistics import mcnemar_mid_p, newcombe_interval, smallest_detectable
+from metier.evaluation.statistics import items_needed, mcnemar_mid_p, newcombe_interval, smallest_detectable
 from metier.recipe.sections import EvaluationSection
 
 Paired = Callable[..., tuple[Evaluation, Evaluation]]
@@ -225,6 +225,43 @@ def test_the_order_of_items_does_not_matter(make_paired: Paired) -> None:
     candidate, baseline = make_paired(80, 10, 5, 5)
     turned = replace(baseline, items=baseline.items[::-1])
     assert compare(candidate, [turned], section=_section()) == compare(candidate, [baseline], section=_section())
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
+def test_the_second_opening_asks_for_more(metric: str, make_paired: Paired) -> None:
+    pair = make_paired(200, 30, 12, 58)
+    section = _section(primary_metric=metric, resamples=2000)
+    first = compare(pair[0], [pair[1]], section=section, openings=1)
+    fourth = compare(pair[0], [pair[1]], section=section, openings=4)
+    assert first.differences[0].after_openings is None
+    row = fourth.differences[0]
+    after = row.after_openings
+    assert after is not None and after.low is not None and after.high is not None
+    assert row.difference == first.differences[0].difference  # the plain interval stays beside it
+    assert row.difference.low is not None and row.difference.high is not None
+    assert after.low < row.difference.low and after.high > row.difference.high
+    if metric == "accuracy":
+        assert (after.low, after.high) == newcombe_interval(200, 30, 12, 58, 1 - 0.05 / 4)
+    assert fourth.accuracy_differences[0].after_openings is not None
+
+
+def test_too_few_resamples_for_many_openings_are_told(make_paired: Paired) -> None:
+    pair = make_paired(60, 20, 5, 15)
+    found = compare(pair[0], [pair[1]], section=_section(primary_metric="macro_f1", resamples=400), openings=10)
+    after = found.differences[0].after_openings
+    assert after is not None and after.low is None
+    assert after.reason == "too few resamples for 99.5 % coverage"
+
+
+def test_power_is_stated_at_validations_discordance(make_paired: Paired) -> None:
+    pair = make_paired(200, 40, 5, 55)
+    found = compare(pair[0], [pair[1]], section=_section(), discordances={"tfidf": 0.3})
+    row = found.differences[0]
+    assert row.discordance == 0.3
+    assert row.smallest_detectable == smallest_detectable(300, 0.3)
+    assert row.items_needed == items_needed(0.02, 0.3)
+    own = compare(pair[0], [pair[1]], section=_section(), discordances={"other": 0.3}).differences[0]
+    assert own.discordance is None and own.smallest_detectable == smallest_detectable(300, 0.15)
 
 
 SPEED = """

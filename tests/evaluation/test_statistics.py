@@ -198,3 +198,51 @@ def test_items_needed_have_the_power(gain: float, discordance: float) -> None:
 
 def test_items_needed_for_no_gain_are_unknown() -> None:
     assert ours.items_needed(0.0, 0.2) is None
+
+
+def test_the_test_of_a_margin_agrees_with_tangos_interval() -> None:
+    low, _ = ours.tango_interval(8, 6, 200)
+    assert ours.not_worse_p(8, 6, 200, -low) == pytest.approx(0.025, abs=1e-6)
+    assert ours.not_worse_p(8, 6, 200, 0.05) < 0.025 < ours.not_worse_p(8, 6, 200, 0.02)
+
+
+def test_a_margin_has_the_published_value() -> None:
+    # Tango 1998, example of the soft lens study: 44 pairs, one lost, none gained, margin 0.1: z = 1.709.
+    assert ours.tango_statistic(0, 1, 44, -0.1) == pytest.approx(1.709, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "high"),
+    [
+        pytest.param((56, 70, 48, 80), 0.0524, 0.3339, id="Newcombe 1998 (a)"),
+        pytest.param((9, 10, 3, 10), 0.1705, 0.8090, id="Newcombe 1998 (b)"),
+        pytest.param((10, 10, 0, 10), 0.6075, 1.0, id="Newcombe 1998 (h)"),
+        pytest.param((5, 56, 0, 29), -0.0381, 0.1926, id="Newcombe 1998 (d)"),
+    ],
+)
+def test_newcombe_unpaired_has_the_published_values(counts: tuple[int, int, int, int], low: float, high: float) -> None:
+    assert ours.newcombe_unpaired_interval(*counts) == pytest.approx((low, high), abs=6e-5)
+
+
+@given(a=st.integers(0, 40), b=st.integers(0, 40), c=st.integers(0, 40), d=st.integers(0, 40))
+@settings(max_examples=30, deadline=None)
+def test_fisher_mid_p_is_scipys_less_half_of_what_is_as_likely(a: int, b: int, c: int, d: int) -> None:
+    if a + b == 0 or c + d == 0:
+        assert ours.fisher_mid_p(a, a + b, c, c + d) == 1.0
+        return
+    table = stats.hypergeom(a + b + c + d, a + c, a + b)
+    exact = float(stats.fisher_exact([[a, b], [c, d]]).pvalue)
+    ties = sum(table.pmf(k) for k in range(a + c + 1) if table.pmf(k) == pytest.approx(table.pmf(a), rel=1e-7))
+    expected = exact if a + c in (0, a + b + c + d) else exact - ties / 2
+    assert ours.fisher_mid_p(a, a + b, c, c + d) == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_benjamini_hochberg_equals_scipy(p_values: list[float]) -> None:
+    assert ours.benjamini_hochberg(p_values) == pytest.approx(list(stats.false_discovery_control(p_values)), abs=1e-12)
+
+
+def test_benjamini_hochberg_leaves_an_unknown_p_unknown() -> None:
+    assert ours.benjamini_hochberg([0.02, None, 0.04]) == pytest.approx([0.04, None, 0.04])
+    assert ours.benjamini_hochberg([]) == []

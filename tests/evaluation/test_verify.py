@@ -97,3 +97,21 @@ def test_a_comparison_of_systems_that_are_not_there_is_refused(root: Path) -> No
     _change(root / "test" / "comparison.json", lambda content: content.update(candidate="ghost"))
     with pytest.raises(MetierError, match=r"comparison.json: names ghost, whose items are not there"):
         verify_evaluations(root)
+
+
+def test_a_comparison_from_before_openings_had_intervals_still_holds(root: Path) -> None:
+    def older(comparison: dict[str, Any]) -> None:
+        for row in (*comparison["differences"], *comparison["accuracy_differences"]):
+            del row["after_openings"], row["discordance"]
+
+    _change(root / "test" / "comparison.json", older)
+    assert verify_evaluations(root) == ()
+
+
+def test_validations_discordance_is_part_of_what_is_verified(root: Path) -> None:
+    def other(comparison: dict[str, Any]) -> None:
+        for row in (*comparison["differences"], *comparison["accuracy_differences"]):
+            row["discordance"] = 0.4
+
+    _change(root / "test" / "comparison.json", other)
+    assert any("smallest_detectable" in found.where for found in verify_evaluations(root))

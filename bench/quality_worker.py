@@ -25,8 +25,8 @@ from metier.engine.features import FeatureStore
 from metier.engine.forward import TreeRunner
 from metier.engine.score import score_labels, target_log_probabilities
 from metier.engine.trunk import TrunkCache
-from metier.evaluation.baselines import TfidfSystem
-from metier.evaluation.language_model import store_label_trees
+from metier.evaluation.answering.baselines import TfidfSystem
+from metier.evaluation.answering.language_model import store_label_trees
 from metier.evaluation.systems import AnswerOptions
 from metier.events import Event, StepEnded
 from metier.model.adapt import AdaptedModel

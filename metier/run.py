@@ -4,8 +4,10 @@
     baselines  what the user could have had without training, set up on validation
     attempts   each candidate adapted, trained, judged on validation
     promote    validation chooses
-    test       the test set is opened once, for the promoted model and every baseline
+    test       the test set is opened once, for the promoted model and every baseline; or
+    folds      if asked, for small data: every row is answered once by what was trained without it
     ablation   if asked: the promoted one trained on rows as they were read, on the same test set
+    seeds      if asked: the promoted one trained with other seeds, on the same test set
     report     a page for a person, a card for everyone else
 
 Every stage is recorded in `run.json` when it is done; a killed run continues with `resume`.
@@ -23,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metier.data.lent import Lent
 from metier.data.locate import expanded, locate_files
 from metier.data.prepare import load_prepared, prepare_data
 from metier.data.prepared import PreparedData
@@ -41,7 +44,9 @@ from metier.report.card import write_model_card
 from metier.report.gather import gather_summary
 from metier.report.summary import RunSummary
 from metier.report.write import write_report
+from metier.stages.processes import counted, processes_of_a_batch
 from metier.stages.reuse import hold_to, keep, refuse_change, taken, told
+from metier.stages.slice_columns import refuse_missing_columns
 from metier.store.event_log import EventLog
 from metier.store.files import write_text
 from metier.store.fingerprint import file_sha256, fingerprint
@@ -58,7 +63,7 @@ from metier.store.run_folder import (
     stage_key,
 )  # fmt: skip
 from metier.store.values import from_plain, to_plain
-from metier.team import Team, current_team, joined_team
+from metier.team import current_team, joined_team
 
 if TYPE_CHECKING:
     from metier.stages.attempt import Attempt
@@ -119,6 +124,9 @@ def run_recipe(
     """
     if until is not None and until not in UNTIL:
         raise ArgumentError("--until", repr(until), " or ".join(UNTIL))
+    if not recipe.training.enabled and until != "data":
+        fix = "`metier compare RECIPE` judges its systems; `metier run RECIPE --until data` prepares the records."
+        raise RecipeError("training", "is none, so there is nothing to run", "", fix)
     identity = recipe_hash(recipe)
     path = output or (Path(expand(recipe.output.dir)) if recipe.output.dir else default_run_path(recipe.name, identity))
     candidates = resolve_candidates(recipe)
@@ -131,7 +139,7 @@ def run_recipe(
 
     with joined_team() as team:
         if cluster is not None and team.size > 1:
-            raise ArgumentError("--cluster", f"was given to {_counted(team.size)}", "one: workers are the cluster's")
+            raise ArgumentError("--cluster", f"was given to {counted(team.size)}", "one: workers are the cluster's")
         if team.is_first:
             locate_files(recipe.data, task=recipe.task)  # a wrong path is told before a folder is made
         with alone_in(path, folder.state) if team.is_first else nullcontext():
@@ -170,6 +178,7 @@ def _stopped(order: _Order, folder: RunFolder, strict: StrictRun | None) -> RunR
 def _go_through(order: _Order, folder: RunFolder, state: RunState, strict: StrictRun | None) -> RunResult:
     """The stages in order, in a folder that is ours."""
     recipe, candidates, observers, team = order.recipe, order.candidates, order.observers, current_team()
+    team.once(lambda: refuse_missing_columns(recipe))
     data = _prepare(recipe, folder, observers, strict)
     if order.until == "data":
         return _stopped(order, folder, strict)
@@ -177,6 +186,7 @@ def _go_through(order: _Order, folder: RunFolder, state: RunState, strict: Stric
         fix = "`metier run RECIPE --until data` prepares the splits, which are in the folder."
         raise RecipeError("task", f"is {recipe.task}, which this version reads and checks but cannot train", "", fix)
 
+    from metier.stages.folds import refuse_unfoldable
     from metier.stages.lock import write_lock
     from metier.stages.workshop import Workshop
 
@@ -184,10 +194,13 @@ def _go_through(order: _Order, folder: RunFolder, state: RunState, strict: Stric
     # A missing or damaged model is told before hours go into another; what is fetched, rank 0 fetches.
     models = team.once(lambda: fingerprint([shop.weights(each.model) for each in candidates.values()]))
     shop.refuse_unfit()
+    refuse_unfoldable(shop)
     team.once(lambda: hold_to(folder, "models", models, "the weights of a base model"))
+    beside = shop.beside.fingerprint  # a scorer that cannot be used is told now
+    team.once(lambda: hold_to(folder, "beside", beside, "a schema or scorer that `evaluation` names"))
     hardware = fingerprint([shop.hardware.device, shop.hardware.dtype])
     team.once(lambda: hold_to(folder, "hardware", hardware, "the device or dtype that the recipe leads to"))
-    shop.batch_processes = team.once(lambda: _processes_of_a_batch(folder, team, observers))
+    shop.batch_processes = team.once(lambda: processes_of_a_batch(folder, team, observers))
     team.once(lambda: write_lock(shop, (), state.recipe_hash))
     _predict(shop, state.recipe_hash)
     _baselines(shop)
@@ -198,6 +211,7 @@ def _go_through(order: _Order, folder: RunFolder, state: RunState, strict: Stric
         return _stopped(order, folder, strict)
     comparison = _test(shop, attempts, state.recipe_hash)
     _ablate(shop, attempts)
+    _seed(shop, attempts)
     summary = _report(shop, attempts, state.recipe_hash)
     exit_code = DONE if all(gate.passed for gate in comparison.gates) else GATE_FAILED
     if team.is_first:
@@ -234,26 +248,6 @@ def _settle(shop: Workshop) -> None:
     )  # fmt: skip
 
 
-def _processes_of_a_batch(folder: RunFolder, team: Team, observers: Sequence[Observer]) -> int:
-    """Processes that an optimiser step's batch is counted for: what the run began with."""
-    began = stage_key(folder, "processes")
-    if began is None:
-        finish_stage(folder, "processes", str(team.size))
-        return team.size
-    if int(began) != team.size:
-        message = (
-            f"This run began with {_counted(int(began))} and goes on with {team.size}. An optimiser step stays what it "
-            f"was: training.per_device_train_batch_size counts for {began}, and {_counted(team.size)} share out its "
-            "examples."
-        )
-        tell(observers, Notice(topic="processes", message=message))
-    return int(began)
-
-
-def _counted(processes: int) -> str:
-    return f"{processes} process" + ("es" if processes != 1 else "")
-
-
 def _prepare(
     recipe: Recipe, folder: RunFolder, observers: Sequence[Observer], strict: StrictRun | None
 ) -> PreparedData:
@@ -263,15 +257,18 @@ def _prepare(
 
 
 def _prepare_once(recipe: Recipe, folder: RunFolder, observers: Sequence[Observer], strict: StrictRun | None) -> None:
+    from metier.stages.model_aid import screening_identity, screening_model
+
     asked = [recipe.data.model_dump(mode="json"), depends_on(recipe.privacy), recipe.seed]
+    asked += [] if recipe.data.screening_model is None else [screening_identity(recipe, observers)]
     key = fingerprint([STAGE_VERSION, "data", recipe.task, asked, strict and strict.policy.key_id, _files_of(recipe)])
     refuse_change(folder, "data", key, "its data or metier itself")
     gone = strict is not None and not folder.split("train").is_file()  # the private part of a run may be removed
     if gone or not taken(folder, "data", key, folder.data, observers):
-        with told("data", observers, strict):
+        with told("data", observers, strict), screening_model(recipe, observers) as aid:
             prepare_data(
                 recipe.data, seed=recipe.seed, folder=folder.data, observers=observers, task=recipe.task,
-                privacy=recipe.privacy, strict=strict,
+                privacy=recipe.privacy, lent=Lent(strict=strict, aid=aid),
             )  # fmt: skip
         keep(folder, "data", key, folder.data)
 
@@ -304,14 +301,19 @@ def _baselines(shop: Workshop) -> None:
 
 
 def _test(shop: Workshop, attempts: list[Attempt], identity: str) -> Comparison:
-    """Validation chooses; the chosen one alone meets the test set, beside every baseline."""
+    """Validation chooses; the chosen one alone meets the test set, or its way every row, beside every baseline."""
     from metier.stages.choose import choose_attempt
+    from metier.stages.folds import measure_folds
     from metier.stages.test_set import open_test_set, promote, run_identity
 
-    with told("test", shop.observers, shop.strict):
-        chosen = choose_attempt(attempts, shop.recipe.evaluation, shop.model_size, shop.recipe.seed)
+    asked = shop.recipe.evaluation
+    with told("test" if asked.folds is None else "folds", shop.observers, shop.strict):
+        chosen = choose_attempt(attempts, asked, shop.model_size, shop.recipe.seed)
+        run_id = run_identity(shop, identity)
+        if asked.folds is not None:
+            return measure_folds(shop, attempts, chosen, _attempt, run_id)
         shop.team.once(lambda: promote(shop, attempts, chosen))
-        return open_test_set(shop, chosen.attempt, run_identity(shop, identity))
+        return open_test_set(shop, chosen.attempt, run_id)
 
 
 def _ablate(shop: Workshop, attempts: list[Attempt]) -> None:
@@ -321,6 +323,15 @@ def _ablate(shop: Workshop, attempts: list[Attempt]) -> None:
     if shop.recipe.data.ablation:
         with told("ablation", shop.observers, shop.strict):
             measure_ablation(shop, attempts, lambda name: _attempt_key(shop, name))
+
+
+def _seed(shop: Workshop, attempts: list[Attempt]) -> None:
+    """What another seed would have given: the promoted way trained with more of them, where the recipe asks for it."""
+    from metier.stages.seeds import measure_seeds
+
+    if shop.recipe.evaluation.seeds > 1:
+        with told("seeds", shop.observers, shop.strict):
+            measure_seeds(shop, attempts, lambda name: _attempt_key(shop, name))
 
 
 def _report(shop: Workshop, attempts: list[Attempt], identity: str) -> RunSummary:
@@ -364,14 +375,14 @@ def _train_on_cluster(shop: Workshop, cluster: str) -> None:
             keep(shop.folder, f"attempt {name}", keys[name], places[name])
 
 
-def _attempt(shop: Workshop, name: str, number: int) -> Attempt:
-    """One candidate's attempt: read back, taken from the cache, or trained."""
+def _attempt(shop: Workshop, name: str, number: int, within: str = "") -> Attempt:
+    """One candidate's attempt, of the run or within a fold of it: read back, taken from the cache, or trained."""
     from metier.stages.attempt import read_attempt, run_attempt
 
     recipe, key = shop.candidates[name], _attempt_key(shop, name)
     stage, place, team = f"attempt {name}", shop.folder.attempt(number).path, shop.team
     if not team.once(lambda: taken(shop.folder, stage, key, place, shop.observers)):
-        with told(stage, shop.observers, shop.strict):
+        with told(f"{within}: {stage}" if within else stage, shop.observers, shop.strict):
             run_attempt(shop, name, recipe, number)
         team.once(lambda: keep(shop.folder, stage, key, place))
     # One that was taken from the cache came with the recipe of its run: another name, other gates.

@@ -247,6 +247,20 @@ def current_team() -> Team:
     return _team
 
 
+@contextmanager
+def working_alone() -> Iterator[None]:
+    """Inside, this process is a team of its own: for what one process computes inside `Team.once`, where others wait.
+
+    What belongs to the whole team (its files, its fault) is as before when the block ends.
+    """
+    global _team
+    before, _team = _team, Team()
+    try:
+        yield
+    finally:
+        _team = before
+
+
 def team_of_environment() -> Team:
     """The team that the environment describes: `RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `LOCAL_WORLD_SIZE`.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,11 +12,13 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+CLOSED = ROOT / "tools" / "no_network"
 USER_CACHE = os.environ.get("METIER_CACHE")
 
 # Before anything imports torch or tokenizers: one thread each keeps small tests fast and repeatable.
@@ -28,7 +30,8 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One temporary place for the whole session; workers and nested sessions get their own."""
+    """One temporary place for the whole session; workers and nested sessions get their own. And no network."""
+    close_network()
     config.stash[_PLACE] = tempfile.TemporaryDirectory(prefix="metier-tests-", ignore_cleanup_errors=True)
 
 
@@ -58,39 +61,55 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     os.environ["METIER_STATE"] = str(place / f"state-{zlib.crc32(str(item.path).encode()):08x}")
 
 
-def _is_local(address: Any) -> bool:
-    if not isinstance(address, tuple):  # a path: a socket of this machine
-        return True
-    host = str(address[0])
-    return host in ("localhost", "::1", "0.0.0.0", "::", "") or host.startswith("127.")
+network: ModuleType
+"""The hook that refuses connections to other machines."""
 
 
-@pytest.fixture(autouse=True)
-def _no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fast test that reaches for another machine fails, and says which."""
-    if any(request.node.get_closest_marker(mark) for mark in ("network", "slow")):
-        return
-    connect, connect_ex, resolve = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+def close_network() -> None:
+    """Refuse connections to other machines from now on, in this process and in all that it starts."""
+    global network
+    from metier.data.privacy import audit
 
-    def refuse(address: Any) -> None:
-        if not _is_local(address):
-            raise RuntimeError(f"a test opened a connection to {address}; mark it `network` if that is meant")
+    # Metier's own hook comes first, so that what a test of `privacy: strict` attempts is refused and counted by it.
+    state = audit.State(None)
+    audit.switch_on(state)
+    audit.switch_off(state)
+    network = _load_closed()
+    network.close()
+    os.environ[network.VARIABLE] = "closed"
+    first = str(CLOSED)
+    rest = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each and each != first]
+    os.environ["PYTHONPATH"] = os.pathsep.join([first, *rest])
 
-    def guarded_connect(self: socket.socket, address: Any) -> None:
-        refuse(address)
-        connect(self, address)
 
-    def guarded_connect_ex(self: socket.socket, address: Any) -> int:
-        refuse(address)
-        return connect_ex(self, address)
+def _load_closed() -> ModuleType:
+    """`tools/no_network/sitecustomize.py`, which every child process loads too."""
+    spec = importlib.util.spec_from_file_location("metier_tests_closed", CLOSED / "sitecustomize.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
-    def guarded_resolve(host: Any, *rest: Any, **options: Any) -> Any:
-        refuse((host.decode() if isinstance(host, bytes) else host or "",))
-        return resolve(host, *rest, **options)
 
-    monkeypatch.setattr(socket.socket, "connect", guarded_connect)
-    monkeypatch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
-    monkeypatch.setattr(socket, "getaddrinfo", guarded_resolve)
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """No network for the whole suite, its fixtures included: only a test that is marked `network` opens it."""
+    wants = item.get_closest_marker("network") is not None
+    network.open(wants)
+    os.environ[network.VARIABLE] = "open" if wants else "closed"
+    try:
+        return (yield)
+    finally:
+        network.open(False)
+        os.environ[network.VARIABLE] = "closed"
+
+
+@pytest.fixture
+def hooks_alone() -> Iterator[None]:
+    """For tests that raise the interpreter's own events by hand and open nothing: only metier's hook looks."""
+    network.open(True)
+    yield
+    network.open(False)
 
 
 @pytest.fixture(scope="session")

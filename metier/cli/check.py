@@ -61,11 +61,15 @@ def _check(recipe: Recipe, *, as_json: bool) -> int:
     from metier.cli.check_text import draw
     from metier.cli.progress import watching
     from metier.errors import DONE, UserError
+    from metier.evaluation.seal import openings
     from metier.planning.check import check_recipe
+    from metier.stages.model_aid import screening_model
     from metier.store.values import to_plain
 
     with watching() as observer:
-        report = check_recipe(recipe, pay=_judge(recipe), observers=(observer,))
+        report = check_recipe(
+            recipe, pay=_judge(recipe), opened=openings, observers=(observer,), screening=screening_model
+        )
     if as_json:
         write_json_object("check", {**to_plain(report), "faults": list(report.faults)})
     else:
@@ -84,4 +88,4 @@ def _judge(recipe: Recipe) -> Callable[[Sequence[Any], int], PayingJudgement] | 
         "chat": can_writing_pay,
     }
     judge = by_task.get(recipe.task)
-    return judge and partial(judge, section=recipe.evaluation, seed=recipe.seed)
+    return judge and partial(judge, section=recipe.evaluation.for_choices(), seed=recipe.seed)

@@ -21,6 +21,7 @@ from metier.cli.check_words import (
     piece_said,
     place_said,
     places_said,
+    seal_sentence,
     text_facts,
     visible,
 )
@@ -86,6 +87,8 @@ def _blocks(report: CheckReport, width: int) -> Iterator[Text]:
     labels = f" of {len(report.data.labels):,} labels" if report.data.labels else ""
     yield _title(f"{report.name}: {report.task}{labels}")
     yield from _data(report.data)
+    if (seal := seal_sentence(report.judged, report.openings)) is not None:
+        yield _line(f"\n  {seal}", "yellow" if report.openings else "")
     for candidate in report.candidates:
         yield from _candidate(candidate)
     if report.plan is not None:
@@ -301,6 +304,8 @@ def _paying(report: CheckReport) -> Iterator[Text]:
         yield _line(f"  {report.paying.sentence}")
     else:
         yield _line(f"  Not known: {report.paying_reason or 'it was not asked for.'}")
+    for sentence in report.retraining:
+        yield _line(f"  {sentence}")
 
 
 def _end(report: CheckReport) -> Iterator[Text]:

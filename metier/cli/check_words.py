@@ -100,3 +100,29 @@ def visible(text: str) -> str:
     """A text on one line: line ends, tabs and what cannot be printed are shown by signs."""
     signs = {"\n": "⏎", "\t": "⇥", "\r": "␍", "\ufffd": "·"}
     return "".join(signs.get(char, char if char.isprintable() else "·") for char in text)
+
+
+def seal_sentence(judged: str, openings: int | None) -> str | None:
+    """How often the test set was opened already, or that it stays closed; None where that is not known.
+
+    Args:
+        judged: The set that the verdict is about.
+        openings: How often its test set was opened before.
+    """
+    if judged == "validation":
+        return "The verdict will be about validation: the test set stays closed, and no opening is counted."
+    if openings is None:
+        return None
+    if not openings:
+        return "The test set was never opened. A run opens it once, at the end."
+    return (
+        f"The test set was opened {formats.times(openings)} already: a run opens it for the {_ordinal(openings + 1)} "
+        "time, and its report shows the wider interval that several looks leave. "
+        "`evaluation.split: validation` looks without opening it."
+    )
+
+
+def _ordinal(number: int) -> str:
+    """`2nd`, `3rd`, `11th`."""
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number % 100 not in (11, 12, 13) else "th"
+    return f"{number}{ending}"

@@ -34,6 +34,13 @@ def export(
     with_base: Annotated[
         bool, typer.Option("--with-base", help="Put the base model beside the adapter.")
     ] = False,
+    evidence: Annotated[
+        Path | None,
+        typer.Option(
+            "--evidence", metavar="FILE.zip", show_default=False,
+            help="Not the model, but what proves it, as one file that `metier verify` checks.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Make the trained model a folder that other tools load.
@@ -41,6 +48,8 @@ def export(
     The folder is loaded in a fresh process without metier and must answer as the trained model does; where it
     does not, nothing is left of it. The proof is in its README.md and parity.json.
     """
+    if evidence is not None:
+        return _evidence(run, evidence, as_json=as_json, alone=(out, outtype) == (None, None) and not with_base)
     from metier.cli.progress import watching
     from metier.errors import DONE
     from metier.serving.export import export_run
@@ -52,6 +61,30 @@ def export(
         write_json_object("export", to_plain(done))
     else:
         _show(done)
+    return DONE
+
+
+def _evidence(run: Path, out: Path, *, as_json: bool, alone: bool) -> int:
+    """Write the evidence of a run, and say what is in it."""
+    from metier.errors import DONE, ArgumentError
+    from metier.report import formats
+    from metier.serving.bundle import export_evidence
+    from metier.store.values import to_plain
+
+    if not alone:
+        found = "was given with what is about a model"
+        raise ArgumentError("--evidence", found, "", "Export the model with a command of its own.")
+    done = export_evidence(run, out)
+    if as_json:
+        write_json_object("evidence", to_plain(done))
+        return DONE
+    for name in done.left_out:
+        say(f"left out: {name}")
+    texts = "hashes stand for written answers" if done.hashed else "items as the run holds them"
+    size = f"{formats.counted(len(done.files), 'file')}, {formats.megabytes(done.bytes)}; {texts}"
+    show(f"The evidence is in {done.path} ({size}).")
+    show(f"SHA-256: {done.sha256}")
+    show(f"Check it: metier verify {done.path}")
     return DONE
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 _OF_CANDIDATES_ALONE = ("model", "adaptation", "training")
 """Sections that nothing but candidates reads: what every candidate says itself has no other use."""
+OPTIONAL: Mapping[str, str] = {"--abstain": "promised"}
+"""Flags whose value, a number, may be left out -> what they then stand for."""
 _DATA_ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx", ".txt")
 _SHELL_SIGNS = frozenset("|&;<>()$`\\\"'*?[]#~!{}")
 
@@ -22,13 +25,14 @@ def overrides_as_settings(arguments: Sequence[str]) -> list[str]:
     """Rewrite `--training.max-steps 5` and `--training.max_steps=5` to `--set training.max_steps=5`.
 
     A flag of ours never has a dot in its name, so what has one is a recipe field. Dashes in it count
-    as underscores. Nothing after a lone `--` is touched.
+    as underscores. `--abstain` without a number behind it becomes `--abstain=promised`. Nothing after a lone `--` is
+    touched.
 
     Raises:
         ArgumentError: A field has no value.
     """
     settled: list[str] = []
-    rest = list(arguments)
+    rest = _with_values(arguments)
     while rest:
         argument = rest.pop(0)
         if argument == "--":
@@ -43,6 +47,24 @@ def overrides_as_settings(arguments: Sequence[str]) -> list[str]:
             value = rest.pop(0)
         settled += ["--set", f"{name.replace('-', '_')}={value}"]
     return settled
+
+
+def _with_values(arguments: Sequence[str]) -> list[str]:
+    """Rewrite a flag of `OPTIONAL` without a number behind it."""
+    settled: list[str] = []
+    for place, argument in enumerate(arguments):
+        if argument == "--":
+            return [*settled, *arguments[place:]]
+        alone = argument in OPTIONAL and not _is_number(arguments[place + 1 : place + 2])
+        settled.append(f"{argument}={OPTIONAL[argument]}" if alone else argument)
+    return settled
+
+
+def _is_number(following: Sequence[str]) -> bool:
+    try:
+        return bool(following) and math.isfinite(float(following[0]))
+    except ValueError:
+        return False
 
 
 def load_with_settings(path: Path, settings: Sequence[str] | None) -> Recipe:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from metier.serving.results import Prediction
 
 RUNNERS_UP = 3
+PROMISED = "promised"
+"""What `--abstain` alone stands for (`overrides.OPTIONAL`)."""
 
 
 def predict(
@@ -36,6 +38,13 @@ def predict(
         typer.Option("--text-column", metavar="NAME", help="Column of the text, if not as in training.",
                      show_default=False),
     ] = None,
+    abstain: Annotated[
+        str | None,
+        typer.Option(
+            "--abstain", metavar="[NUMBER]", show_default=False,
+            help="Hand to a person what is less sure: than promised on validation, or than NUMBER.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Answer every row of a file, or one text.
@@ -51,22 +60,47 @@ def predict(
                             "Write: metier predict RUN IN OUT, or: metier predict RUN --text \"…\"")  # fmt: skip
     if text is not None and not text.strip():
         raise ArgumentError("--text", "is empty", "a text to answer")
-    from metier.serving.predict import load_run, predict_file, refuse_output
+    from metier.serving.predict import load_run, predict_file, promised_threshold, refuse_output
     from metier.serving.private import as_it_was_made
 
+    own = _number(abstain)
     if target is not None:
         refuse_output(target)  # before the model is loaded
     with watching() as observer, as_it_was_made(run):
         specialist = load_run(run, (observer,))
+        threshold = None if abstain is None else promised_threshold(specialist, own)
         if source is not None and target is not None:
-            done = predict_file(specialist, source, target, text_column=text_column, observers=(observer,))
+            options: Any = {"text_column": text_column, "threshold": threshold}
+            done = predict_file(specialist, source, target, **options, observers=(observer,))
         else:
             answer = next(specialist.answer([text or ""]))
     if source is None:
-        _show_answer(answer, as_json=as_json)
+        _show_answer(answer if threshold is None else _unsure(answer, threshold), as_json=as_json)
     else:
         _show_prediction(done, source, as_json=as_json)
     return DONE
+
+
+def _number(text: str | None) -> float | None:
+    """The user's own threshold; None where none was given."""
+    from metier.errors import ArgumentError
+
+    if text is None or text == PROMISED:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentError("--abstain", f"found `{text}`", "a probability, or nothing for the promised one") from None
+
+
+def _unsure(answer: Answer, threshold: float) -> Answer:
+    """The answer, or none and why where it is less sure than the threshold."""
+    from dataclasses import replace
+
+    from metier.serving.predict import answered_row, handed_over
+
+    row = handed_over(answered_row(answer), threshold)
+    return answer if row.answer is not None else replace(answer, label=None, text=None, reason=row.reason)
 
 
 def _show_prediction(done: Prediction, source: Path, *, as_json: bool) -> None:
@@ -77,8 +111,13 @@ def _show_prediction(done: Prediction, source: Path, *, as_json: bool) -> None:
         write_json_object("prediction", {"input": str(source), **to_plain(done)})
         return
     show(f"Answered {done.answered:,} of {formats.counted(done.rows, 'row')}: {done.output}")
+    if done.threshold is not None:
+        share = f" ({done.to_a_person / done.rows:.0%})" if done.rows else ""
+        handed = f"{done.to_a_person:,} of {formats.counted(done.rows, 'row')}{share}"
+        say(f"  for a person: {handed} less sure than {done.threshold:.3f}, answer left empty")
     for reason, count in done.unanswered.items():
-        say(f"  no answer for {formats.counted(count, 'row')}: {reason}")
+        if reason != "for a person":
+            say(f"  no answer for {formats.counted(count, 'row')}: {reason}")
     if done.cut:
         say(f"  {formats.counted(done.cut, 'text')} too long for the model: answered by a part, reason `cut`")
     if done.unfinished:

@@ -17,10 +17,14 @@ def report(
     from metier.errors import DONE
     from metier.report.card import write_model_card
     from metier.report.gather import gather_summary
+    from metier.report.judgement_page import is_judgement, write_judgement
     from metier.report.write import write_report
     from metier.store.run_folder import find_run
 
     folder = find_run(run)
+    if is_judgement(folder):
+        show(f"Report: {write_judgement(folder)}")
+        return DONE
     summary = gather_summary(folder)
     page = write_report(summary, folder.report)
     card = write_model_card(summary, folder.readme)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _PREDICT, _CHAT = ("Predict", "metier predict {run} IN OUT"), ("Chat", "metier chat {run} --base")
 USES = {
     "classification": (_PREDICT,), "generation": (_PREDICT, _CHAT), "chat": (_PREDICT, _CHAT),
-    "text": (("Export", "metier export {run}"),),
+    "text": (("Export", "metier export {run}"),), "multilabel": (_PREDICT,), "extraction": (_PREDICT,),
 }  # fmt: skip
 """Task -> the commands that use a finished run, as it ends with them."""
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.", show_default=False)]
@@ -139,6 +139,7 @@ def execute(
 def result_as_plain(result: RunResult) -> dict[str, Any]:
     """A finished run for `--json`: where it is, every system's metrics, the comparison."""
     from metier.report.cleaning import changed
+    from metier.report.questions import replies
     from metier.store.values import to_plain
 
     plain: dict[str, Any] = {
@@ -154,6 +155,7 @@ def result_as_plain(result: RunResult) -> dict[str, Any]:
         "report": str(result.folder.report_page),
         "verdict": summary.comparison.verdict,
         "sentence": summary.comparison.sentence,
+        "questions": to_plain(replies(summary)),
         "systems": {
             system.system: {
                 **{name: to_plain(getattr(system, name)) for name in numbers},

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 
 from metier.evaluation.results import Comparison, Estimate, Evaluation
 from metier.report import formats
 from metier.report.cleaning import swaps_lines
+from metier.report.openings import openings_sentence
+from metier.report.questions import ROOM, reply_lines
 from metier.report.receipt import receipt_line
 from metier.report.summary import RunSummary
 
@@ -107,10 +110,12 @@ def final_text(summary: RunSummary, *, report: str, uses: Sequence[tuple[str, st
     """
     comparison = summary.comparison
     test = summary.data.splits.get(comparison.set)
-    size = f"{comparison.n:,} {comparison.set} records" + (f" of {test.groups:,} groups" if test else "")
+    size = f"{comparison.n:,} {formats.set_words(comparison.set)} records"
+    size += f" of {test.groups:,} groups" if test else ""
     metrics = shown_metrics(summary.test, comparison)
     table = systems_table(summary.test, metrics, width=width)
-    lines = ["", f"On {size}:", "", table, *lower_line(metrics), "", comparison.sentence]
+    lines = ["", f"On {size}:", "", table, *lower_line(metrics), "", *_hanging(reply_lines(summary), width)]
+    lines.append(openings_sentence(comparison))
     lines += gate_lines(comparison)
     if summary.overfitting is not None:
         lines.append(summary.overfitting.sentence)
@@ -124,6 +129,17 @@ def final_text(summary: RunSummary, *, report: str, uses: Sequence[tuple[str, st
     ways = [("Report", report), *uses]
     room = max(len(name) for name, _ in ways) + 1
     return "\n".join([*lines, "", *(f"{name + ':':<{room}} {way}" for name, way in ways)])
+
+
+def _hanging(lines: Sequence[str], width: int | None) -> list[str]:
+    """Lines that are wrapped under their own beginning; as they are where there is no terminal."""
+    if width is None:
+        return list(lines)
+    room = " " * (ROOM + 1)
+    return [
+        textwrap.fill(line, max(width, 40), subsequent_indent=room, break_long_words=False, break_on_hyphens=False)
+        for line in lines
+    ]
 
 
 def _estimate(estimate: Estimate | None, *, signed: bool = False) -> str:

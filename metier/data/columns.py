@@ -86,6 +86,9 @@ def choose_columns(section: DataSection, tables: Sequence[Table]) -> Columns:
     stats = column_stats(first)
     found: list[str] = []
     label = section.label
+    if isinstance(label, list):
+        fix = "Set `task: multilabel` to predict several labels of one text."
+        raise DataError("data.label", f"names {len(label)} columns", "one column", fix)
     text, template = given_text(section.text, first.columns)
     if label is None:
         taken = {*text, section.group, section.id}

@@ -74,6 +74,8 @@ class DataDescription:
     """Column or path of the answer to be written; None when the shape or a file of answers says it."""
     answers_file: Path | None = None
     """A text file with an answer for every row."""
+    label_columns: tuple[str, ...] = ()
+    """Columns of yes and no, one a label, for task multilabel."""
     records: str | None = None
     """Path of the list inside each row whose items are the records."""
     examples: int = 0
@@ -93,6 +95,8 @@ class DataDescription:
             "generation": "generation, written answers to single questions",
             "chat": "chat, written answers in conversations",
             "text": "text, reading on",
+            "multilabel": "multilabel, any number of labels of a text",
+            "extraction": "extraction, labelled pieces of a text",
             "preference": "preference, a better and a worse answer",
         }
         return f"Task: {what[self.task]} ({counted(self.examples, 'record')})."
@@ -125,7 +129,7 @@ def _described(found: FoundFiles, tables: Sequence[Table], guess: Guess | None) 
     task = guess.task if guess is not None else "classification"
     answer = guess.answer if guess is not None and task != "classification" else None
     parts = dict(guess.fields or {}) if guess is not None else {}
-    taken = {label, answer, *text, *parts.values()}
+    taken = {label, answer, *text, *parts.values(), *(yes := _yes_columns(guess))}
     group = next(iter(guess_group(stats, taken)), None)
     if task != "classification" and group is not None and not _even(group, tables):
         group = None
@@ -135,8 +139,7 @@ def _described(found: FoundFiles, tables: Sequence[Table], guess: Guess | None) 
     siblings = {role: _fitting(file, first, section, task) for role, file in _others(found).items()}
     beside = {role: sibling[0] for role, sibling in siblings.items() if sibling}
     hints = split_hints(stats, tables, beside, group=group, dates=dates, taken={*taken, row_id, *dates})
-    store = Gathered()
-    intake = Intake(store)
+    intake = Intake(Gathered())
     extracted = _extract(intake.part(), tables, section, task)
     labels = dict(sorted(extracted.labels_seen.items(), key=lambda item: (-item[1], item[0])) if extracted else ())
     labels.pop("", None)
@@ -145,7 +148,7 @@ def _described(found: FoundFiles, tables: Sequence[Table], guess: Guess | None) 
         **{column: part for part, column in parts.items()},
         **dict.fromkeys(text, "text"),
         label: "label",
-        answer: "answer",
+        **{answer: "label" if task == "multilabel" else "answer", **dict.fromkeys(yes, "label")},
         group: "group",
         row_id: "id",
         next(iter(dates), None): "date",
@@ -172,12 +175,18 @@ def _described(found: FoundFiles, tables: Sequence[Table], guess: Guess | None) 
         task=task,
         shape=guess.shape if guess is not None else "columns",
         answer=answer,
+        label_columns=yes,
         answers_file=found.answers,
         records=guess.records if guess is not None else None,
         examples=len(extracted.places) if extracted is not None else 0,
         same_columns=all(sibling[1] for sibling in siblings.values() if sibling),
         asides=hints.asides,
     )
+
+
+def _yes_columns(guess: Guess | None) -> tuple[str, ...]:
+    """Columns of yes and no, one a label; empty where labels lie otherwise."""
+    return () if guess is None else guess.labels
 
 
 def _read(found: FoundFiles, answers: Path | None) -> list[Table]:
@@ -250,6 +259,8 @@ def _section(guess: Guess | None, text: tuple[str, ...], label: str | None, answ
     """The data section that reads the files as guessed."""
     if guess is None or guess.task == "classification":
         return DataSection(train="", text=list(text) or None, label=label)
+    if guess.task == "multilabel":
+        return DataSection(train="", text=list(text) or None, label=list(guess.labels) or answer)
     if guess.shape == "columns":
         return DataSection(train="", text=list(text) or None, answer=answer)
     return DataSection.model_validate({"train": "", "shape": guess.shape, "text": list(text) or None})
@@ -290,7 +301,7 @@ def _extract(part: Part, tables: Sequence[Table], section: DataSection, task: st
         whole = list(zip(tables, (layout.rules for layout in layouts), strict=True))
         return extract_written(whole, part, section=section, task=task)
     label = section.label
-    if not text or label is None:
+    if not text or not isinstance(label, str):
         return None
     columns = Columns(text=tuple(text), template=None, label=label, group=None, id=None)
     fitting = [table for table in tables if all(reaches(table, path) for path in (*text, label))]

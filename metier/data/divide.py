@@ -182,7 +182,8 @@ def _flag_repeats(division: Division, places: Places) -> None:
 
 def _cut_down(division: Division, section: DataSection, seed: int) -> None:
     roster = division.roster
-    counts = roster.label_counts(division.train)
+    # Of several labels a stratum is the first one alone: its count says nothing about the label.
+    counts = roster.label_counts(division.train) if roster.labelled else {}
     few = section.rare_below
     rare = np.array([counts.get(label, few) < few for label in roster.strata], np.bool_)
     division.flag("rare_label", division.train, rare[roster.stratum[division.train]])
@@ -205,7 +206,7 @@ def _cut_down(division: Division, section: DataSection, seed: int) -> None:
 
 def _refuse_one_label(division: Division) -> None:
     labels = division.roster.label_counts(division.train)
-    if len(labels) == 1:
+    if len(labels) == 1 and division.roster.labelled:
         found = f"train has only the label `{next(iter(labels))}`"
         raise DataError(
             "data.label", found, "two labels or more", "Check data.label, data.labels and data.ignore_labels."

@@ -14,6 +14,7 @@ from metier.data.describe_splits import Aside
 from metier.data.locate import BUILTIN, builtin_name
 from metier.data.table import column_list, counted
 from metier.errors import DataError
+from metier.recipe.tasks import LISTS
 
 _CANDIDATES = """\
 candidates:                       # each is trained; validation chooses, the test set judges the best one only
@@ -42,6 +43,27 @@ evaluation:
 _ENDINGS = {
     "generation": _WRITTEN,
     "chat": _WRITTEN,
+    "multilabel": """\
+candidates:                       # each is trained; validation chooses, the test set judges the best one only
+  head:                           # a probability for each label, and a threshold chosen on validation
+    model: minilm
+    adaptation: {method: head}
+  encoder:
+    model: minilm
+    adaptation: {method: full}
+    training: {num_train_epochs: 8, learning_rate: 0.0001}
+evaluation:
+  primary_metric: macro_f1        # every label counts the same; micro_f1: every answer does; exact_match: whole rows
+  smallest_useful_gain: 0.02      # a gain below two points is not worth having: set it before the run
+""",
+    "extraction": """\
+model: smollm2-135m               # it writes the pieces it finds, as a list
+adaptation: {method: lora}
+training: {num_train_epochs: 3}
+evaluation:
+  primary_metric: span_f1         # a piece counts where its ends and its label are right; also span_f1_overlap
+  smallest_useful_gain: 0.02      # a gain below two points is not worth having: set it before the run
+""",
     "text": """\
 model: smollm2-135m
 adaptation: {method: lora}
@@ -121,6 +143,8 @@ def _answer_lines(description: DataDescription) -> list[str]:
         lines.append(f"  # text {said} in train; the other files call them differently: found in each by itself")
     elif description.answers_file is None:
         lines += _text_line(description)
+        if description.task in LISTS:
+            return [*lines, _list_line(description), *_split_lines(description)]
         assert description.answer is not None
         lengths = {column.name: column.mean_length for column in description.columns}
         comment = f"{lengths[description.answer]:.0f} characters on average" if description.answer in lengths else ""
@@ -128,6 +152,15 @@ def _answer_lines(description: DataDescription) -> list[str]:
     elif description.text and description.sources[0].format != "lines":
         lines += _text_line(description)
     return [*lines, *_split_lines(description)]
+
+
+def _list_line(description: DataDescription) -> str:
+    """Where the labels of a text, or its pieces, are."""
+    if description.label_columns:
+        return _line("label", list(description.label_columns), "1 where a text has the label")
+    assert description.answer is not None
+    field, what = ("label", "lists of labels") if description.task == "multilabel" else ("answer", "lists of pieces")
+    return _line(field, description.answer, what)
 
 
 def _text_line(description: DataDescription) -> list[str]:

@@ -1,8 +1,9 @@
 """Folds of train and validation for cross-validation: by hash, as splits are drawn, so that adding rows moves nobody.
 
-A cluster (rows of one group, or copies of one text) goes into the fold that the hash of seed and cluster says; labels
-are balanced as far as even hashes balance them. The one exception is a label that a fold would lack though it has
-clusters enough, or that would lie in one fold alone; it is reported. Folds know nothing of time: with `data.time` they
+A cluster (rows of one group, copies and near copies of one text) goes into the fold that the hash of seed and its first
+row says; labels are balanced as far as even hashes balance them. Two exceptions: a label that a fold would lack though
+it has clusters enough, or that would lie in one fold alone, which is reported; and a new row that is nearly like rows
+of two clusters, which become one. Folds know nothing of time: with `data.time` they
 still hold rows of all dates of train and validation, and no fold is newer than what the others would train.
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from metier.data.cleaning.folds import joined
 from metier.data.roster import Places, Roster
 from metier.data.splitting import Strata, unit_hash
 from metier.data.table import counted
@@ -61,7 +63,9 @@ class Folds:
         return said
 
 
-def draw_folds(roster: Roster, places: Places, *, count: int, seed: int) -> Folds:
+def draw_folds(
+    roster: Roster, places: Places, *, count: int, seed: int, near: NDArray[np.int32] | None = None
+) -> Folds:
     """Deal examples into folds.
 
     Args:
@@ -69,11 +73,14 @@ def draw_folds(roster: Roster, places: Places, *, count: int, seed: int) -> Fold
         places: Train and validation.
         count: How many folds, 2 or more.
         seed: The recipe's seed.
+        near: Of each example of the roster the number of its cluster of nearly equal texts, -1 where that is not known.
+            None: nearly equal texts are not kept together.
 
     Raises:
         DataError: There are fewer clusters than folds.
     """
-    _, first, back = np.unique(roster.cluster(places), return_index=True, return_inverse=True)
+    whole = roster.cluster(places) if near is None else _with_near(roster.cluster(places), near[places])
+    _, first, back = np.unique(whole, return_index=True, return_inverse=True)
     cluster = back.reshape(-1)
     names = [roster.cluster_name(place) for place in places[first].tolist()]
     if len(names) < count:
@@ -87,6 +94,15 @@ def draw_folds(roster: Roster, places: Places, *, count: int, seed: int) -> Fold
     rank[order] = np.arange(len(order))
     moved = [label for label, clusters in strata if _fill(fold, clusters, rank, strata, count)]
     return Folds(places=places, fold=fold[cluster], count=count, moved=tuple(moved))
+
+
+def _with_near(cluster: NDArray[np.int64], near: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Clusters that hang together through nearly equal texts as one, shape (n,)."""
+    count = len(cluster)
+    # Texts of which nothing is known are like no other.
+    alone = np.where(near < 0, np.arange(count) + int(near.max(initial=0)) + 1, near)
+    codes = [np.unique(each, return_inverse=True)[1].reshape(-1).astype(np.uint64) for each in (cluster, alone)]
+    return joined(count, codes).astype(np.int64)
 
 
 def _fill(

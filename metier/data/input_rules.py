@@ -119,6 +119,8 @@ class InputRules:
     """A name in `SHAPES`: how a row holds turns. Read for tasks with written answers only."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """Where a shape's parts lie, by their names in `SHAPES` (`messages`, `answer`, `system`, …)."""
+    separator: str | None = None
+    """What stands between the labels of one cell (task multilabel). None: a cell is one label, or a list."""
 
     records: str | None = None
     """Path of the list inside each row whose items are the records (`gather.take_out_records`)."""

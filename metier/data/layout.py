@@ -11,11 +11,13 @@ from typing import Any
 
 from metier.data.columns import ColumnStats, column_stats, given_text, guess_text, plain_name, question_parts
 from metier.data.input_rules import WRITTEN, InputRules, repairs_of
+from metier.data.listed import answer_fields, separator_in
 from metier.data.paths import check_path, reaches
 from metier.data.shapes import SHAPES, Fields, holds_turns, recognise_shape
 from metier.data.table import Table, column_list, missing_column
 from metier.errors import DataError
 from metier.recipe.sections import DataSection
+from metier.recipe.tasks import LISTS
 
 USUAL_PAIRS = (
     ("question", "answer"), ("question", "reference_answer"), ("question", "long_answer"), ("question", "response"),
@@ -98,6 +100,8 @@ def layout_of(section: DataSection, task: str, table: Table) -> Layout:
     shape, fields = _shape(section, task, table)
     if task == "text":
         return _of_documents(section, table)
+    if task in LISTS:
+        return _of_lists(section, task, table)
     if shape == "columns":
         return _of_columns(section, task, table)
     if section.system is not None:
@@ -236,6 +240,35 @@ def _of_columns(section: DataSection, task: str, table: Table) -> Layout:
     )
 
 
+def _of_lists(section: DataSection, task: str, table: Table) -> Layout:
+    """A text, and a list of its labels or of pieces of it."""
+    text, template = given_text(section.text, table.columns)
+    found = [] if text else ["text"]
+    fields = answer_fields(section, task, table, text)
+    if not text:
+        taken = {section.group, section.id, *fields.values()}
+        stats = column_stats(table)
+        candidates = guess_text(stats, taken)
+        if len(candidates) != 1:
+            raise _undecided("text", candidates, stats, table)
+        text = candidates[0]
+    for path in text:
+        check_path(table, path, "data.text")
+    named = section.label if task == "multilabel" else section.answer
+    field = "label" if task == "multilabel" else "answer"
+    said = {"text": column_list(text), field: column_list(fields.values())}
+    found += [] if named is not None else [field]
+    separator = separator_in(section, table, fields) if task == "multilabel" else None
+    notices = [f"data.{name} found by itself: {said[name].replace(', ', ' and ')}" for name in found]
+    if separator is not None and section.label_separator is None:
+        notices.append(f"data.label_separator found by itself: `{separator}`")
+    rules = InputRules(
+        text_columns=text, template=template, repairs=repairs_of(section, WRITTEN), task=task, fields=fields,
+        records=section.records, separator=separator,
+    )  # fmt: skip
+    return Layout(rules=rules, found=tuple(found), notices=tuple(notices))
+
+
 def _of_documents(section: DataSection, table: Table) -> Layout:
     text, template = given_text(section.text, table.columns)
     found = not text
@@ -323,6 +356,8 @@ def _fields_said(fields: Fields) -> str:
 
 
 def _refuse_unread(section: DataSection, task: str) -> None:
+    if task in LISTS:
+        return
     fields: dict[str, Any] = {
         "label": section.label, "labels": section.labels, "label_names": section.label_names,
         "ignore_labels": section.ignore_labels, "examples_per_label": section.examples_per_label,

@@ -20,11 +20,13 @@ from metier.data.folds import draw_folds, write_folds
 from metier.data.gather import SPLITS, open_files
 from metier.data.input_rules import InputRules
 from metier.data.label_merging import merge_labels
+from metier.data.lent import NOTHING, Lent
 from metier.data.locate import expanded, locate_files
+from metier.data.model_aid import refuse_without
 from metier.data.prepared import PreparedData
 from metier.data.privacy.hiding import make_hiding
 from metier.data.privacy.row_vault import row_vault
-from metier.data.privacy.strict_run import StrictRun, text_folder
+from metier.data.privacy.strict_run import text_folder
 from metier.data.raw import read_raw
 from metier.data.reading import Files, Reading, kind_of, read_records
 from metier.data.record.decisions import load_decisions
@@ -54,7 +56,7 @@ def prepare_data(
     observers: Sequence[Observer] = (),
     task: str = "classification",
     privacy: PrivacySection | None = None,
-    strict: StrictRun | None = None,
+    lent: Lent = NOTHING,
 ) -> PreparedData:
     """Read the files, clean and check their rows, and write three splits.
 
@@ -68,12 +70,15 @@ def prepare_data(
         observers: Get a `Notice` for every policy that was applied, progress, and a table of the splits.
         task: The recipe's task: which kind of record a row becomes.
         privacy: The recipe's privacy section. None: personal data is not looked for.
-        strict: What a run under `privacy: strict` writes with. None: it is not.
+        lent: What a run puts up: what `privacy: strict` writes with, the model of `data.screening_model`.
 
     Raises:
+        ArgumentError: The recipe names a screening model, and none was handed in.
         DataError: The files, columns or rows cannot be used; it says what is needed.
         MissingPackage: A step that the recipe asks for needs a package that is not installed.
     """
+    strict, aid = lent.strict, lent.aid
+    refuse_without(section, aid)
     located = locate_files(section, task=task)
     files = open_files(located, section, task=task)
     with (
@@ -93,7 +98,7 @@ def prepare_data(
         roster, merged = _merge_labels(reading, section)
         taken = Taken(spool=spool, intake=intake, reading=reading, merged=merged)
         division = divide_examples(roster, reading.extracted, section, seed=seed, answer=reading.answer)
-        screened = screen_division(division, taken, section, task=task, seed=seed, observers=observers)
+        screened = screen_division(division, taken, section, task=task, seed=seed, observers=observers, aid=aid)
         card = _written(division, taken, screened, section, target, files, seed=seed)
         card = replace(card, notices=(*located.notices, *card.notices))
         found = _found(screened, division, spool)
@@ -110,7 +115,7 @@ def _written(
     """Write the splits and what a recipe wants beside them; the card of it."""
     spool, reading = taken.spool, taken.reading
     written = write_division(division, spool, target, section, official=frozenset(files), merged=taken.merged)
-    folds, said = _write_folds(division, target, section, seed=seed)
+    folds, said = _write_folds(division, target, section, screened, seed=seed)
     beside = write_beside(target, spool, division, reading, section, seed=seed, found=screened.findings)
     every = [file for part in files.values() for file in part]
     notices = (
@@ -181,13 +186,18 @@ def _merge_labels(reading: Reading, section: DataSection) -> tuple[Roster, dict[
 
 
 def _write_folds(
-    division: Division, target: Path, section: DataSection, *, seed: int
+    division: Division, target: Path, section: DataSection, screened: Screened, *, seed: int
 ) -> tuple[tuple[int, ...], list[str]]:
     """Write the folds of train and validation, where the recipe asks for them: their sizes, and what to say."""
     if section.folds is None:
         return (), []
     places = np.union1d(division.train, division.validation)
-    folds = draw_folds(division.roster, places, count=section.folds, seed=seed)
+    near = None
+    if screened.cleaned.near is not None:
+        near = np.full(len(division.roster), -1, np.int32)
+        keys, clusters = screened.cleaned.near
+        near[keys] = clusters
+    folds = draw_folds(division.roster, places, count=section.folds, seed=seed, near=near)
     write_folds(target, division.roster, folds)
     return folds.sizes, folds.notices(section.time)
 

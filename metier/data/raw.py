@@ -63,7 +63,7 @@ def write_raw(folder: Path, spool: Spool, division: Division, places: Places, un
     how = "as they stood in their files"
     if not kept:
         how = "with the repairs of their texts, as what was read is not kept where personal data is taken out"
-    elif spool.kind in ("conversation", "preference"):
+    elif spool.kind in ("conversation", "labelling", "marked", "preference"):
         how = "with the repairs of their texts"
     more = len(places) - len(division.train)
     than = f"{abs(more):,} {'more' if more >= 0 else 'fewer'} than cleaned"

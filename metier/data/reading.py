@@ -187,5 +187,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "chat": ("conversation", "answer"),
     "text": ("passage", ""),
     "preference": ("preference", "answer"),
+    "multilabel": ("labelling", "labels"),
+    "extraction": ("marked", "pieces"),
 }
 """Task -> kind of its records, and what their answers are called."""

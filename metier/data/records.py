@@ -2,6 +2,8 @@
 
     Choice        one text with one right answer among labels          (task classification)
     Conversation  messages whose last is the answer                    (tasks generation and chat)
+    Labelling     one text with any number of labels                   (task multilabel)
+    Marked        one text with labelled pieces                        (task extraction)
     Passage       text to be read on, without an answer                (task text)
     Preference    a conversation with a chosen and a rejected answer   (task preference)
 
@@ -14,6 +16,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from metier.data.label_lists import label_set
+from metier.data.text_spans import Span, located
 
 ROLES = ("system", "user", "assistant", "tool")
 """Who can speak in a conversation."""
@@ -62,8 +67,13 @@ class Record:
 
     @property
     def stratum(self) -> str:
-        """What splits are balanced by: the label of a choice, the same for all others."""
+        """What splits are balanced by: the label of a choice, the first of several, the same for all others."""
         return ""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that the right answer names, each once; none where it is written freely, or not at all."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +92,11 @@ class Choice(Record):
     def stratum(self) -> str:
         """The label."""
         return self.label
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label."""
+        return (self.label,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +117,36 @@ class Conversation(Record):
     def gold(self) -> str:
         """The answer; of a turn that only calls tools, the calls as JSON."""
         return answer_text(self.messages[-1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelling(Conversation):
+    """A text with any number of labels: the answer is a JSON list of them (`label_lists.py`)."""
+
+    @property
+    def stratum(self) -> str:
+        """The first label by name; empty where there is none. Whole sets of labels may each come only once."""
+        return next(iter(self.labels), "")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, sorted."""
+        return tuple(sorted(label_set(self.gold)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marked(Conversation):
+    """A text with labelled pieces of it: the answer is a JSON list of them (`text_spans.py`)."""
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """The pieces by character offsets, in order."""
+        return located(self.text, self.gold) or ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the pieces, sorted."""
+        return tuple(sorted({span.label for span in self.spans}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

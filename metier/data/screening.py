@@ -21,6 +21,7 @@ from metier.data.duplicates import Leak
 from metier.data.evaluation_files import evaluation_items
 from metier.data.examples import Intake
 from metier.data.leaks import apply_leaks
+from metier.data.model_aid import ModelAid, with_model
 from metier.data.paths import cell_at
 from metier.data.reading import Reading
 from metier.data.record.findings import RowPlace, places_of
@@ -65,6 +66,7 @@ def screen_division(
     task: str,
     seed: int,
     observers: Sequence[Observer] = (),
+    aid: ModelAid | None = None,
 ) -> Screened:
     """Run the steps over three splits in the making, and let leave, move and be flagged whom policy says.
 
@@ -75,6 +77,7 @@ def screen_division(
         task: The recipe's task.
         seed: The recipe's seed.
         observers: Get progress.
+        aid: The model of `data.screening_model`; None where there is none.
 
     Raises:
         DataError: A policy refuses what a step found, or a split is empty afterwards.
@@ -89,7 +92,10 @@ def screen_division(
         earlier=reading.findings,
         columns=_coded(spool, section.bias.columns) if section.bias.policy != "off" else (),
         settled=frozenset(intake.kept),
+        characters=spool.characters,
     )
+    standing = ((key, record) for key, (record, _) in enumerate(spool.records()) if splits[key] != NOWHERE)
+    aids, said = with_model(aids, aid, rows, standing, task)
     cleaned = clean_rows(rows, raw, section, task=task, seed=seed, observers=observers, aids=aids)
     leaks, kept = _leaks_of_train(division, cleaned, section)
     if shared := apply_leaks(division, leaks, section):
@@ -111,7 +117,7 @@ def screen_division(
 
     # Under the labels that were read: a decision is looked up before rare labels are merged.
     places = places_of(SpoolRows(spool, splits), found, record_id=record_id, mark=spool.mark)
-    return Screened(cleaned=cleaned, findings=found, places=places)
+    return Screened(cleaned=replace(cleaned, notices=(*said, *cleaned.notices)), findings=found, places=places)
 
 
 def _leaks_of_train(

@@ -13,7 +13,7 @@ from metier.data.paths import cell_at, parsed, value_at
 from metier.data.records import Message, answer_text
 from metier.data.table import Table
 from metier.data.turns import RowFault, Turns, read_chat, read_sharegpt, read_tools
-from metier.recipe.tasks import WRITES
+from metier.recipe.tasks import ASKED_TO_WRITE, WRITES
 
 Row = Mapping[str, object]
 Fields = Mapping[str, str]
@@ -280,7 +280,8 @@ SHAPES: Mapping[str, Shape] = {
         find=_find_alpaca, read=_read_alpaca, asks=("instruction",),
     ),
     "columns": Shape(
-        said="a text and an answer in columns", wanted="a column of the text and one of the answer", tasks=WRITES,
+        said="a text and an answer in columns", wanted="a column of the text and one of the answer",
+        tasks=ASKED_TO_WRITE,
         find=_find_nothing, read=_read_columns,
     ),
     "documents": Shape(

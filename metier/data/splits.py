@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from metier.data.records import Choice, Conversation, Message, Passage, Preference, Record
+from metier.data.records import Choice, Conversation, Labelling, Marked, Message, Passage, Preference, Record
 from metier.errors import RunFolderError
 from metier.store.fingerprint import FingerprintOfList, fingerprint
 
@@ -16,19 +16,26 @@ R = TypeVar("R", bound=Record)
 KINDS: Mapping[str, type[Record]] = {
     "choice": Choice,
     "conversation": Conversation,
+    "labelling": Labelling,
+    "marked": Marked,
     "passage": Passage,
     "preference": Preference,
 }
 """Kind of record, as the file's schema names it."""
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "choice": ("id", "text", "label", "group", "source", "row", "user_id", "flags"),
-    "conversation": ("id", "text", "messages", "tools", "group", "source", "row", "user_id", "flags"),
+    **dict.fromkeys(
+        ("conversation", "labelling", "marked"),
+        ("id", "text", "messages", "tools", "group", "source", "row", "user_id", "flags"),
+    ),
     "passage": ("id", "text", "group", "source", "row", "user_id", "flags"),
     "preference": ("id", "text", "messages", "chosen", "rejected", "group", "source", "row", "user_id", "flags"),
 }
 _KIND = b"metier.kind"
 ROW_GROUP = 65_536
 """Records of a row group: reading a piece needs no more memory than that."""
+GROUP_CHARACTERS = 1 << 24
+"""Characters of texts from which on a row group ends, however few its records are: writing holds one in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +75,7 @@ class Split:
         import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
         try:
-            return pq.ParquetFile(self.path)
+            return pq.ParquetFile(self.path, pre_buffer=False)  # else all that was read stays until the end
         except (OSError, pa.ArrowException) as error:
             raise RunFolderError(str(self.path), "is missing or damaged", "", "Run the recipe again.") from error
 
@@ -94,6 +101,7 @@ class SplitWriter:
         self._schema = pa.schema(fields, metadata={_KIND: kind.encode()})
         self._file: Any = pq.ParquetWriter(path, self._schema, compression="zstd")
         self._rows: dict[str, list[Any]] = {name: [] for name in self._schema.names}
+        self._characters = 0
         self._hash = FingerprintOfList()
 
     def write(self, record: Record, *extra: str) -> None:
@@ -103,7 +111,8 @@ class SplitWriter:
         for name, text in zip(self._extra, extra, strict=True):
             self._rows[name].append(text)
         self._hash.add([record.id, *answers_of(record)])
-        if len(self._rows["id"]) >= self._piece:
+        self._characters += len(record.text)
+        if len(self._rows["id"]) >= self._piece or self._characters >= GROUP_CHARACTERS:
             self._flush()
 
     def close(self) -> str:
@@ -120,6 +129,7 @@ class SplitWriter:
         if self._rows["id"]:
             self._file.write_table(pa.table(self._rows, schema=self._schema))
             self._rows = {name: [] for name in self._schema.names}
+            self._characters = 0
 
 
 def write_split(records: Iterable[Record], path: Path, *, kind: str = "choice") -> str:
@@ -148,7 +158,7 @@ def read_records(path: Path, piece: int) -> Iterator[tuple[Record, str]]:
     """
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, pre_buffer=False) as file:  # else all that was read stays in memory until the end
         kind = _kind_of(file.schema_arrow)
         extra = file.schema_arrow.names[-1]
         for batch in file.iter_batches(batch_size=piece):

@@ -66,10 +66,13 @@ class Spool:
         self._changed = (folder / "changed.jsonl").open("w", encoding="utf-8", newline="\n")
         self.repairs: dict[str, int] = {}
         """Records changed, by repair."""
+        self.characters = 0
+        """Of all texts and answers."""
 
     def accept(self, record: Record, content: RawRow, *, keep: bool = True) -> None:
         """Keep a record and the row as it was read, or, where that may not be kept, the row's hash."""
         row = raw_row(content)
+        self.characters += len(record.text) + len(record.gold)
         self._writer.write(record, row if keep else f"{HASH_ALONE}{row_sha256(row)}")
         if self._vaulted is not None:
             self._vaulted.accept(record, content)

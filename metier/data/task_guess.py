@@ -18,6 +18,7 @@ from metier.data.columns import (
     plain_name,
 )
 from metier.data.layout import usual_pairs
+from metier.data.list_guess import guess_labels, guess_spans, labels_note, spans_note
 from metier.data.paths import as_text, cell_at, explode, parsed, value_at
 from metier.data.records import Message, answer_text
 from metier.data.shapes import SHAPES, Fields, implied_records, recognise_shape
@@ -44,6 +45,8 @@ class Guess:
     """Columns or paths; empty where the shape says it."""
     answer: str | None = None
     """Column or path of the answer, or of the label; None where the shape says it."""
+    labels: tuple[str, ...] = ()
+    """Columns of yes and no, one a label; empty where the labels of a row lie in one column."""
     records: str | None = None
     """Path of the list inside each row whose items are the records."""
     notes: tuple[str, ...] = ()
@@ -57,7 +60,7 @@ def guess_task(table: Table, stats: Mapping[str, ColumnStats]) -> Guess | None:
         table: The file.
         stats: What its columns look like.
     """
-    for guess in (_instances, _preference, _talk, _prompted, _pair, _nested, _documents):
+    for guess in (_instances, _preference, _talk, _prompted, _pair, _spans, _several_labels, _nested, _documents):
         found = guess(table, stats)
         if found is not None:
             return found
@@ -157,6 +160,21 @@ def _other_notes(names: Sequence[str]) -> tuple[str, ...]:
     looks, which = ("look", "one of them") if len(names) > 1 else ("looks", "it")
     way = "set task: classification and name it as data.label"
     return (f"{column_list(names)} {looks} like labels: to predict {which}, {way}; remove data.answer then.",)
+
+
+def _spans(table: Table, stats: Mapping[str, ColumnStats]) -> Guess | None:
+    found = guess_spans(table, stats)
+    return found and Guess(task="extraction", text=found[0], answer=found[1], notes=(spans_note(found[1]),))
+
+
+def _several_labels(table: Table, stats: Mapping[str, ColumnStats]) -> Guess | None:
+    found = guess_labels(table, stats)
+    if found is None:
+        return None
+    text, columns = found
+    answer = columns[0] if len(columns) == 1 else None
+    labels = columns if answer is None else ()
+    return Guess(task="multilabel", text=text, answer=answer, labels=labels, notes=(labels_note(columns),))
 
 
 def _nested(table: Table, stats: Mapping[str, ColumnStats]) -> Guess | None:

@@ -61,7 +61,8 @@ class SpoolRows:
 
     def __iter__(self) -> Iterator[Row]:
         """Every row, once."""
-        labelled = self._spool.kind == "choice"
+        # Of marked pieces a screen of answers would see the text's own words again.
+        labelled, marked = self._spool.kind in ("choice", "labelling"), self._spool.kind == "marked"
         for key, (record, content) in enumerate(self._spool.records()):
             split = self._splits[key]
             if split == NOWHERE:
@@ -70,7 +71,7 @@ class SpoolRows:
                 key=key,
                 split=SPLITS[split],
                 text=record.text if self._read_text is None else self._read_text(record, content),
-                answer=self._merged.get(record.gold, record.gold) if labelled else record.gold,
+                answer="" if marked else self._merged.get(record.gold, record.gold) if labelled else record.gold,
                 labelled=labelled,
                 group=record.group,
                 source=record.source,

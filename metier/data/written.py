@@ -8,6 +8,7 @@ from typing import Any
 
 from metier.data.examples import Extraction, Part, cell_or_none, group_of
 from metier.data.input_rules import InputRules
+from metier.data.listed import LISTED
 from metier.data.records import Conversation, Passage, Preference, Record, Rejected, spoken
 from metier.data.table import RawRow, Table, raw_row
 from metier.data.turns import RowFault, before_answer, in_order, up_to_answer
@@ -27,7 +28,7 @@ def extract_written(
         tables: The split's files, in order, each with its rules.
         part: Takes them in.
         section: Group and id columns.
-        task: A name in `RECORDS`.
+        task: A name in `RECORDS`, or in `listed.LISTED`.
     """
     for table, rules in tables:
         name = table.source.name
@@ -41,7 +42,9 @@ def extract_written(
                 "user_id": cell_or_none(row, section.id),
             }
             try:
-                record, repairs = RECORDS[task](row, rules, common)
+                record, repairs = (
+                    LISTED[task](row, rules, common, section) if task in LISTED else RECORDS[task](row, rules, common)
+                )
             except RowFault as fault:
                 content = raw_row(row)
                 part.reject(

@@ -16,7 +16,7 @@ from metier.data.gather import SPLITS
 from metier.data.label_merging import renamed_record
 from metier.data.long_texts import CHANGES, Shorten, shortener
 from metier.data.reasons import MERGED, changes
-from metier.data.records import Choice, Record
+from metier.data.records import Record
 from metier.data.roster import every
 from metier.data.splits import SplitWriter
 from metier.data.spool import Spool, as_rejected, settled, sha256_of
@@ -48,8 +48,7 @@ class _Writer:
         self._file.write(record)
         self._rows += 1
         self._flags.update(record.flags)
-        if isinstance(record, Choice):
-            self._labels[record.label] += 1
+        self._labels.update(record.labels)
 
     def card(self, groups: int, *, official: bool) -> SplitCard:
         return SplitCard(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,10 @@ from metier.events import Observer, Progress, tell
 from metier.model.blocks import blocks_of
 
 Floats32 = npt.NDArray[np.float32]
+
+
+class _ReachedError(Exception):
+    """The deepest block that was asked for is entered: what lies above is not computed."""
 
 
 def pooled_at_depths(
@@ -51,14 +55,16 @@ def pooled_at_depths(
     done = 0
     for batch in text_batches(texts, budget):
         ids, mask = batch.padded(network.device)
+        top = torch.empty(0)
         with torch.no_grad(), _entering(network, depths) as states:
             options = {"use_cache": False} if causal else {}
-            output = network.base_model(input_ids=ids, attention_mask=mask, **options)
+            with suppress(_ReachedError):
+                top = network.base_model(input_ids=ids, attention_mask=mask, **options).last_hidden_state
         weights = mask.float()
         if causal and ids.shape[1] > 1:
             weights[:, 0] = (weights.sum(dim=1) <= 1).float()
         for rows, depth in zip(found, depths, strict=True):
-            at = states.get(depth, output.last_hidden_state)
+            at = states.get(depth, top)
             mean = (at.float() * weights[:, :, None]).sum(1) / weights.sum(1, keepdim=True)
             for number, row in zip(batch.numbers, mean.cpu(), strict=True):
                 rows[number] = row
@@ -69,13 +75,15 @@ def pooled_at_depths(
 
 @contextmanager
 def _entering(network: PreTrainedModel, depths: Sequence[int]) -> Iterator[dict[int, Tensor]]:
-    """Inside, a forward pass leaves what enters each block of `depths`, shape (B, L, hidden)."""
+    """Inside, a forward pass leaves what enters each block of `depths`, shape (B, L, hidden), and ends at the last."""
     found: dict[int, Tensor] = {}
     blocks = blocks_of(network).modules
 
     def watch(depth: int) -> Any:
         def look(_module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
             found[depth] = args[0] if args else options["hidden_states"]
+            if depth == max(depths):
+                raise _ReachedError
 
         return look
 

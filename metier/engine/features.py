@@ -1,7 +1,7 @@
 """One vector for each text: pooled last-layer states of a frozen model, computed once and stored.
 
-Encoders are pooled by the mean over tokens, decoders by the last token. The store is keyed by
-weights, dtype, pooling and tokens.
+Encoders are pooled by the mean over tokens, decoders by the last token; between the blocks both by the mean
+(`depths.py`). The store is keyed by weights, dtype, pooling, depth and tokens.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from transformers import PreTrainedModel
 
+from metier.engine.depths import pooled_at_depths
 from metier.engine.texts import pooled, text_batches
 from metier.engine.tree import Ints
 from metier.events import Notice, Observer, Progress, tell
@@ -42,12 +43,15 @@ class FeatureStore:
     weights_sha256: str
     observers: Sequence[Observer] = ()
     budget: int = 4096
+    depth: int | None = None
+    """Blocks that a text goes through. None: all of them, to the last hidden state."""
     _known: dict[str, Floats32] = field(default_factory=dict, init=False, repr=False)
     _seconds: dict[str, float] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Read what is stored for these weights; a damaged file is removed and reported."""
         identity = f"{self.weights_sha256}/{self.network.dtype}/{self.kind}"
+        identity += "" if self.depth is None else f"/after {self.depth}"
         self.folder = self.folder / hashlib.sha256(identity.encode()).hexdigest()[:32]
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for path in sorted(self.folder.glob("*.safetensors")):
@@ -88,10 +92,19 @@ class FeatureStore:
         self._take(payload)
         return np.stack([self._known[key] for key in keys])
 
+    def count_missing(self, texts: Sequence[Ints]) -> int:
+        """How many different texts, given as token ids, this process has no stored features of."""
+        return len({_key(ids) for ids in texts} - self._known.keys())
+
     def _compute(self, texts: Sequence[Ints], label: str) -> Floats32:
         """Features of texts, shape (N, hidden)."""
         found = np.zeros((len(texts), self.network.config.get_text_config().hidden_size), dtype=np.float32)
         done = 0
+        if self.depth is not None and texts:
+            below: Floats32 = pooled_at_depths(
+                self.network, texts, [self.depth], budget=self.budget, observers=self.observers, label=label
+            )[0]
+            return below
         for batch in text_batches(texts, self.budget):
             with torch.no_grad():
                 found[list(batch.numbers)] = (

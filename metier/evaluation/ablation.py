@@ -13,7 +13,7 @@ from metier.evaluation.compare import IMPROVED, NO_EVIDENCE, REGRESSED, compare
 from metier.evaluation.evaluate import recompute
 from metier.evaluation.results import Ablation, Comparison, Estimate, Evaluation
 from metier.evaluation.sentences import metric_name, number
-from metier.evaluation.text_metrics import sign
+from metier.evaluation.written.text_metrics import sign
 
 if TYPE_CHECKING:
     from metier.recipe.sections import EvaluationSection

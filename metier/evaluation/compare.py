@@ -24,13 +24,16 @@ import numpy as np
 import numpy.typing as npt
 
 from metier.errors import ArgumentError, DataError
-from metier.evaluation.bootstrap import Interval, resample
+from metier.evaluation.advice import with_advice
+from metier.evaluation.folded import dependence, fold_differences, is_folded
 from metier.evaluation.gates import judge_gates
 from metier.evaluation.measures import MEASURES, Measures, is_bounded, passes
 from metier.evaluation.metrics import bootstrap_name, group_places, unknown
-from metier.evaluation.paired import newcombe_of, one_sided, pass_difference
 from metier.evaluation.results import Comparison, Difference, Estimate, Evaluation, Item
 from metier.evaluation.sentences import comparison_sentence
+from metier.evaluation.significance.bootstrap import Draws, Interval
+from metier.evaluation.significance.out_of_fold import fold_estimate
+from metier.evaluation.significance.paired import newcombe_of, one_sided, pass_difference
 from metier.evaluation.statistics import (
     CONFIDENCE,
     POWER,
@@ -39,7 +42,7 @@ from metier.evaluation.statistics import (
     normal_quantile,
     smallest_detectable,
 )
-from metier.evaluation.text_metrics import sign
+from metier.evaluation.written.text_metrics import sign
 
 if TYPE_CHECKING:
     from metier.recipe.sections import EvaluationSection, GatesSection
@@ -109,7 +112,8 @@ def compare(
         resamples=section.resamples,
         seed=seed,
     )
-    comparison = replace(comparison, sentence=comparison_sentence(comparison, hardest))
+    told = (comparison_sentence(comparison, hardest), dependence(candidate.items))
+    comparison = with_advice(replace(comparison, sentence=" ".join(filter(None, told))), [candidate, *baselines])
     return replace(comparison, gates=judge_gates(gates, comparison, candidate)) if gates else comparison
 
 
@@ -126,8 +130,7 @@ class _Found:
 class _Look:
     """How two systems are looked at."""
 
-    resamples: int
-    seed: int
+    draws: Draws
     careful: float | None
     """Coverage of the interval that the second and later openings get; None for the first."""
     planned: Mapping[str, float]
@@ -136,7 +139,7 @@ class _Look:
     @classmethod
     def of(cls, section: EvaluationSection, seed: int, openings: int | None, planned: Mapping[str, float]) -> _Look:
         times = openings or 1
-        return cls(section.resamples, seed, 1 - (1 - CONFIDENCE) / times if times > 1 else None, planned)
+        return cls(Draws(section.resamples, seed), 1 - (1 - CONFIDENCE) / times if times > 1 else None, planned)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +176,7 @@ class _Pair:
 
     def passed(self, metric: str) -> Passed | None:
         """What each passed by `metric`; None where items vary together, or do not simply pass or fail by it."""
-        if self.grouped:
+        if self.grouped or is_folded(self.candidate.items):
             return None
         if metric == self.measures.right:
             return self.right
@@ -274,11 +277,21 @@ def _bootstrap(pair: _Pair, metric: str) -> _Found:
     value = float(difference(sides.units.total))
     if not math.isfinite(value):
         return _Found(unknown(n, "no item has it in both"), None, None)
-    resampled = resample(sides.units, pair.look.resamples, pair.look.seed)
+    if is_folded(pair.candidate.items):
+        return _by_folds(pair, metric, value, sides.n)
+    resampled = pair.look.draws.of(sides.units)
     name = bootstrap_name(resampled, sides.grouped)
     interval, careful = resampled.interval(difference), pair.look.careful
     after = _estimate(value, resampled.interval(difference, careful), sides.n, name) if careful else None
     return _Found(_estimate(value, interval, sides.n, name), interval.p_value, after)
+
+
+def _by_folds(pair: _Pair, metric: str, value: float, n: int) -> _Found:
+    """The difference of out-of-fold answers, with the interval that the differences within folds give."""
+    of_folds = fold_differences(pair.measures, pair.candidate.items, pair.theirs, metric)
+    estimate, p_value = fold_estimate(value, of_folds, n=n)
+    careful = pair.look.careful
+    return _Found(estimate, p_value, fold_estimate(value, of_folds, n=n, confidence=careful)[0] if careful else None)
 
 
 def _estimate(value: float, interval: Interval, n: int, method: str) -> Estimate:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from metier.data.records import Record, as_input
 from metier.errors import DataError, MetierError
+from metier.evaluation.folded import with_fold_intervals
 from metier.evaluation.measures import MEASURES, Scored
 from metier.evaluation.results import Answer, Evaluation, Item
 from metier.evaluation.systems import AnswerOptions, System, TextScorer
 from metier.events import Observer, Progress, tell
 
 if TYPE_CHECKING:
+    from metier.evaluation.beside import Beside
     from metier.recipe.sections import EvaluationSection
 
 PROGRESS_SECONDS = 0.5
@@ -57,6 +59,7 @@ def evaluate_system(
     seed: int,
     observers: Sequence[Observer] = (),
     losses: bool = True,
+    beside: Beside | None = None,
 ) -> Evaluation:
     """Let `system` answer a set of records, whose gold answers it never sees, and measure it.
 
@@ -70,6 +73,7 @@ def evaluate_system(
         seed: Seed of the resamples.
         observers: Told how far it is.
         losses: Whether to ask for the probability of written gold answers; passages always are.
+        beside: What is counted beside the task's own metrics. None: nothing.
 
     Raises:
         DataError: The set is empty or has an id twice.
@@ -93,11 +97,12 @@ def evaluate_system(
         seconds = time.perf_counter() - started
     prompt_hash = system.settings.get("prompt_hash")
     items = [replace(item, prompt_hash=prompt_hash) for item in measures.items(records, answers, scored)]
+    items = items if beside is None else beside.count(items, records, answers)
     about = About(
         system=system.name,
         kind=system.kind,
         task=asked.task,
-        settings={**system.settings, **measures.settings()},
+        settings={**system.settings, **measures.settings(), **(beside.settings if beside is not None else {})},
         parameters=system.parameters,
         bytes=system.bytes,
         seconds_per_thousand=1000 * seconds / len(records),
@@ -148,13 +153,14 @@ def recompute(evaluation: Evaluation) -> Evaluation:
     measures, rows = MEASURES[evaluation.task], evaluation.items
     clean = [item for item in rows if not item.flags]
     resamples, seed = evaluation.resamples, evaluation.seed
-    return replace(
+    measured = replace(
         evaluation,
         n=len(rows),
         metrics=measures.measure(rows, resamples, seed),
         clean_metrics=measures.measure(clean, resamples, seed) if len(clean) < len(rows) else {},
         **measures.details(evaluation),
     )
+    return with_fold_intervals(measured)
 
 
 def _score(system: System, records: Sequence[Record]) -> Scored | None:

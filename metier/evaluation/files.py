@@ -65,6 +65,28 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     write_json(folder / RESULTS, {**shared, "systems": systems}, format="results")
 
 
+def keep_systems(folder: Path, names: Collection[str]) -> None:
+    """Remove the items and numbers of systems that are not among `names` any more.
+
+    Args:
+        folder: The evaluation folder of a set.
+        names: Systems that stay.
+
+    Raises:
+        RunFolderError: `results.json` is missing or damaged.
+    """
+    results = read_json(folder / RESULTS, format="results")
+    gone = [name for name in results["systems"] if name not in names]
+    if not gone:
+        return
+    systems = {name: each for name, each in results["systems"].items() if name in names}
+    # Numbers first: a kill between the two leaves items without numbers, never numbers without items.
+    shared = {name: results[name] for name in _OF_THE_SET}
+    write_json(folder / RESULTS, {**shared, "systems": systems}, format="results")
+    for name in gone:
+        items_path(folder, name).unlink(missing_ok=True)
+
+
 def read_evaluations(folder: Path, *, items: bool = True, systems: Collection[str] | None = None) -> list[Evaluation]:
     """The evaluations of one set, in the order in which they were written.
 

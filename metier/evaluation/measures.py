@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from metier.data.records import Record
-from metier.evaluation.bootstrap import Units
+from metier.data.records import Marked, Record
+from metier.evaluation.labels.multi_label import COUNTED, SET_METRICS, count_sets, measure_sets, score_sets, set_units
 from metier.evaluation.metrics import METRICS, answer_units, confusion_of, counts_of, measure, score_classes
-from metier.evaluation.multi_label import SET_METRICS, count_sets, measure_sets, score_sets, set_units
 from metier.evaluation.results import Answer, Estimate, Evaluation, Item
-from metier.evaluation.spans import SPAN_METRICS, count_spans, score_spans
-from metier.evaluation.text_counts import Counts, Texts, count_texts, signatures
-from metier.evaluation.text_estimates import measure_fields, measure_texts, pair_columns, text_units
-from metier.evaluation.text_metrics import ADDED_METRICS, READ, WRITTEN, row_of, sign
+from metier.evaluation.significance.bootstrap import Units
+from metier.evaluation.written.spans import SPAN_METRICS, count_spans, score_spans, spans_text
+from metier.evaluation.written.text_counts import Counts, Texts, count_texts, signatures
+from metier.evaluation.written.text_estimates import measure_fields, measure_texts, pair_columns, text_units
+from metier.evaluation.written.text_metrics import ADDED_METRICS, READ, WRITTEN, row_of, sign
 
 Floats = npt.NDArray[np.float64]
 Scored = Sequence[tuple[float, int] | None]
@@ -210,10 +210,12 @@ def _set_sides(ours: Sequence[Item], theirs: Sequence[Item], metric: str) -> Sid
 
 
 def _span_items(records: Sequence[Record], answers: Sequence[Answer], scored: Scored | None) -> list[Item]:
-    rows = count_spans([record.gold for record in records], [answer.text for answer in answers])
+    # By offsets: results name no words of the text.
+    golds = [spans_text(record.spans) if isinstance(record, Marked) else record.gold for record in records]
+    rows = count_spans(golds, [answer.text for answer in answers])
     return [
-        replace(_blank(record, answer), answer=answer.text, stop=answer.stop, counts=counts)
-        for record, answer, counts in zip(records, answers, rows, strict=True)
+        replace(_blank(record, answer), gold=gold, answer=answer.text, stop=answer.stop, counts=counts)
+        for record, gold, answer, counts in zip(records, golds, answers, rows, strict=True)
     ]
 
 
@@ -259,7 +261,7 @@ PASSAGES = Measures(
     settings=dict,
 )
 LABEL_SETS = Measures(
-    metrics=(*SET_METRICS, "exact_match", "hamming_loss"),
+    metrics=(*SET_METRICS, *COUNTED),
     right="exact_match",
     power=None,
     asks=True,
@@ -289,6 +291,7 @@ SPANS = Measures(
 )
 """Pieces of the text, by character offsets."""
 MEASURES: Mapping[str, Measures] = {
-    "classification": LABELS, "generation": ANSWERS, "chat": ANSWERS, "text": PASSAGES,
+    "classification": LABELS, "generation": ANSWERS, "chat": ANSWERS, "text": PASSAGES, "multilabel": LABEL_SETS,
+    "extraction": SPANS,
 }  # fmt: skip
 """Task of a recipe -> how its answers are measured."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from metier.evaluation.bootstrap import Resampled, Statistic, Units, resample
 from metier.evaluation.results import ClassScore, Estimate, Item
+from metier.evaluation.significance.bootstrap import Resampled, Statistic, Units, resample
 from metier.evaluation.statistics import CONFIDENCE, wilson_interval
 
 Floats = npt.NDArray[np.float64]
@@ -80,6 +80,21 @@ def _f1s(counts: LabelCounts) -> Floats:
     return _share(2 * counts.right, counts.gold + counts.answered)
 
 
+def mcc(counts: LabelCounts) -> Floats:
+    """Matthews correlation of many labels (Gorodkin 2004), -1 to 1; 0 where it is undefined, as scikit-learn has it.
+
+    An unanswered item counts as answered by a label of its own.
+    """
+    n = counts.gold.sum(-1)
+    none = n - counts.answered.sum(-1)
+    covariance = counts.right.sum(-1) * n - (counts.gold * counts.answered).sum(-1)
+    gold_spread = n**2 - (counts.gold**2).sum(-1)
+    answer_spread = n**2 - (counts.answered**2).sum(-1) - none**2
+    spread = np.sqrt(np.maximum(gold_spread * answer_spread, 0.0))
+    value: Floats = np.divide(covariance, spread, out=np.zeros(np.shape(spread)), where=spread > 0)
+    return value
+
+
 Metric = Callable[[LabelCounts], Floats]
 METRICS: Mapping[str, Metric] = {
     "accuracy": _accuracy,
@@ -92,6 +107,7 @@ METRICS: Mapping[str, Metric] = {
     "macro_recall": lambda counts: _macro(_recalls(counts), counts),
     "micro_recall": _accuracy,
     "weighted_recall": lambda counts: _weighted(_recalls(counts), counts),
+    "mcc": mcc,
 }
 """Every metric that a recipe may name, in the order of tables."""
 

@@ -10,7 +10,7 @@ from metier.evaluation.measures import MEASURES
 from metier.evaluation.metrics import unknown
 from metier.evaluation.results import Estimate, Evaluation, Overfitting
 from metier.evaluation.sentences import begins_sentence, metric_name, number
-from metier.evaluation.text_metrics import sign
+from metier.evaluation.written.text_metrics import sign
 
 NOTABLE_GAP = 0.05
 """A gap below this, however sure, is what any model shows that was fitted to its training data."""

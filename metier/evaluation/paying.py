@@ -13,11 +13,11 @@ import numpy as np
 
 from metier.data.records import Choice, Record
 from metier.errors import DataError
-from metier.evaluation.baselines import DEFAULT_C, TfidfSystem, fit_features, fit_logistic, ngram_features
+from metier.evaluation.answering.baselines import DEFAULT_C, TfidfSystem, fit_features, fit_logistic, ngram_features
 from metier.evaluation.metrics import measure
-from metier.evaluation.out_of_fold import FOLDS, group_name, grouped_folds
 from metier.evaluation.results import Estimate, Item
 from metier.evaluation.sentences import interval_text, metric_name, number
+from metier.evaluation.significance.out_of_fold import FOLDS, group_name, grouped_folds
 from metier.evaluation.statistics import smallest_detectable
 
 if TYPE_CHECKING:

@@ -64,6 +64,8 @@ class Item:
     """Why a written answer ended; None for labels."""
     counts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """Metric name to what this item adds to it (`text_metrics.TEXT_METRICS`); empty for labels."""
+    fold: int | None = None
+    """The fold, from 0, without which the model that answered was trained; None: there are no folds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +181,13 @@ class Comparison:
     """Bootstrap resamples of its intervals, so that they can be computed again."""
     seed: int = 17
     """Seed of those resamples."""
+    advice: str | None = None
+    """Whether training pays against what needs none, and what 1,000 answers take with each; empty where nothing that
+    needs no training comes near. None: a comparison of an earlier version."""
+    price_per_hour: float | None = None
+    """What an hour of the machine costs, which the advice tells money by. None: not known."""
+    currency: str = ""
+    """Name of that money."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +218,25 @@ class Ablation:
     """Optimiser steps that were taken, and `planned`, which is the same for both; empty where none are taken."""
     notes: tuple[str, ...] = ()
     """What the comparison does and does not say, as sentences."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldReport:
+    """`folds.json`: every row answered by a model that was trained without it. Rows know their fold by `Item.fold`."""
+
+    sizes: tuple[int, ...]
+    """Rows of each fold."""
+    metric: str
+    values: Mapping[str, tuple[float | None, ...]]
+    """System to its primary metric within each fold; None where it is undefined there."""
+    chosen: tuple[str, ...]
+    """The candidate that was promoted within each fold."""
+    shipped: str
+    """The candidate whose model is kept, trained on all rows."""
+    rows: int
+    """Rows that the kept model learned from."""
+    notes: tuple[str, ...]
+    """What the numbers do and do not say, as sentences."""
 
 
 def evaluations_of(systems: Sequence[Evaluation]) -> dict[str, Evaluation]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from metier.evaluation.advice import needless
 from metier.evaluation.results import Comparison, Difference, Estimate
 from metier.evaluation.systems import UNTRAINED
-from metier.evaluation.text_metrics import TEXT_METRICS, sign
+from metier.evaluation.written.text_metrics import TEXT_METRICS, sign
 
 
 def metric_name(metric: str) -> str:
@@ -61,9 +62,8 @@ def comparison_sentence(comparison: Comparison, hardest: Difference) -> str:
         "no evidence": _no_evidence,
         "underpowered": _underpowered,
     }
-    return " ".join(
-        part for part in (parts[comparison.verdict](comparison, hardest), _unbeaten_free(comparison)) if part
-    )
+    said = (parts[comparison.verdict](comparison, hardest), _recommended(comparison, hardest))
+    return " ".join(part for part in said if part)
 
 
 def _scores(row: Difference) -> str:
@@ -91,7 +91,7 @@ def _improved(comparison: Comparison, row: Difference) -> str:
 
 
 def _regressed(comparison: Comparison, row: Difference) -> str:
-    return f"Worse than {row.baseline}: {_scores(row)}, {_change(row)}. Use {row.baseline} instead."
+    return f"Worse than {row.baseline}: {_scores(row)}, {_change(row)}."
 
 
 def _not_worse(comparison: Comparison, row: Difference) -> str:
@@ -101,11 +101,7 @@ def _not_worse(comparison: Comparison, row: Difference) -> str:
 
 def _no_evidence(comparison: Comparison, row: Difference) -> str:
     useful = number(comparison.smallest_useful_gain)
-    why = ", which needs no training," if row.baseline in UNTRAINED else ", which is as good,"
-    return (
-        f"No useful gain over {row.baseline}: {_scores(row)}, {_change(row)}, "
-        f"so a gain of {useful} is ruled out. Use {row.baseline}{why} instead."
-    )
+    return f"No useful gain over {row.baseline}: {_scores(row)}, {_change(row)}, so a gain of {useful} is ruled out."
 
 
 def _underpowered(comparison: Comparison, row: Difference) -> str:
@@ -113,17 +109,34 @@ def _underpowered(comparison: Comparison, row: Difference) -> str:
     more = (row.items_needed or 0) - comparison.n
     if more > 0:
         useful = number(comparison.smallest_useful_gain)
-        sentence += f" To find a gain of {useful}, about {_rounded(more)} more {comparison.set} items are needed."
+        items = f"{comparison.set.replace('_', '-')} items"
+        sentence += f" To find a gain of {useful}, about {_rounded(more)} more {items} are needed."
     elif row.smallest_detectable is not None:
         least = number(row.smallest_detectable)
         sentence += f" This set shows {power_name(row.metric)} gains of {least} or more."
     return sentence
 
 
+def _recommended(comparison: Comparison, row: Difference) -> str:
+    """What to use: where training is needless the system without it, else the baseline that is not beaten.
+
+    Args:
+        comparison: All but its sentence.
+        row: The difference that decides.
+    """
+    free = needless(comparison)
+    if free is not None:
+        score = "" if free is row else f" and scores {number(free.baseline_value)}"
+        return f"Do not train; use {free.baseline}, which needs no training{score}."
+    if comparison.verdict == "regressed":
+        return f"Use {row.baseline} instead."
+    if comparison.verdict == "no evidence":
+        return f"Use {row.baseline}, which is as good, instead."
+    return _unbeaten_free(comparison) if comparison.verdict == "underpowered" else ""
+
+
 def _unbeaten_free(comparison: Comparison) -> str:
     """A baseline without training that is as good or better is worth a sentence of its own."""
-    if comparison.verdict != "underpowered":
-        return ""
     free = [
         row.baseline
         for row in comparison.differences

@@ -105,27 +105,45 @@ class Material:
 Builder = Callable[[Material], System]
 
 SYSTEMS: Mapping[str, str] = {
-    "majority": "metier.evaluation.baselines:build_majority",
-    "tfidf": "metier.evaluation.baselines:build_tfidf",
-    "probe": "metier.evaluation.heads:build_probe",
-    "zero_shot": "metier.evaluation.language_model:build_zero_shot",
-    "few_shot": "metier.evaluation.language_model:build_few_shot",
+    "majority": "metier.evaluation.answering.baselines:build_majority",
+    "tfidf": "metier.evaluation.answering.baselines:build_tfidf",
+    "probe": "metier.evaluation.answering.heads:build_probe",
+    "zero_shot": "metier.evaluation.answering.language_model:build_zero_shot",
+    "few_shot": "metier.evaluation.answering.language_model:build_few_shot",
 }
 """Systems that choose a label: name in a recipe -> `module:function` of its builder."""
 
 WRITTEN_SYSTEMS: Mapping[str, str] = {
-    "copy_input": "metier.evaluation.retrieval:build_copy_input",
-    "nearest_answer": "metier.evaluation.retrieval:build_nearest_answer",
-    "zero_shot": "metier.evaluation.writers:build_zero_shot",
-    "few_shot": "metier.evaluation.writers:build_few_shot",
+    "copy_input": "metier.evaluation.answering.retrieval:build_copy_input",
+    "nearest_answer": "metier.evaluation.answering.retrieval:build_nearest_answer",
+    "zero_shot": "metier.evaluation.answering.writers:build_zero_shot",
+    "few_shot": "metier.evaluation.answering.writers:build_few_shot",
 }
 """Systems that write an answer."""
 
-READING_SYSTEMS: Mapping[str, str] = {"zero_shot": "metier.evaluation.readers:build_reading_zero_shot"}
+READING_SYSTEMS: Mapping[str, str] = {"zero_shot": "metier.evaluation.answering.readers:build_reading_zero_shot"}
 """Systems that read on."""
+
+LABEL_SET_SYSTEMS: Mapping[str, str] = {
+    "majority": "metier.evaluation.answering.label_sets:build_majority",
+    "tfidf": "metier.evaluation.answering.label_sets:build_tfidf",
+    "probe": "metier.evaluation.answering.set_heads:build_probe",
+    "zero_shot": "metier.evaluation.answering.list_writers:build_zero_shot",
+    "few_shot": "metier.evaluation.answering.list_writers:build_few_shot",
+}
+"""Systems that choose any number of labels."""
+
+SPAN_SYSTEMS: Mapping[str, str] = {
+    "dictionary": "metier.evaluation.answering.span_baselines:build_dictionary",
+    "tagger": "metier.evaluation.answering.span_baselines:build_tagger",
+    "zero_shot": "metier.evaluation.answering.list_writers:build_zero_shot",
+    "few_shot": "metier.evaluation.answering.list_writers:build_few_shot",
+}
+"""Systems that find pieces of the text."""
 
 SYSTEMS_OF: Mapping[str, Mapping[str, str]] = {
     "classification": SYSTEMS, "generation": WRITTEN_SYSTEMS, "chat": WRITTEN_SYSTEMS, "text": READING_SYSTEMS,
+    "multilabel": LABEL_SET_SYSTEMS, "extraction": SPAN_SYSTEMS,
 }  # fmt: skip
 """Task of a recipe -> the systems that answer it."""
 

@@ -13,7 +13,11 @@ from typing import Any
 
 from metier.errors import MetierError
 from metier.evaluation.ablation import Trained, tell_ablation
+from metier.evaluation.advice import with_advice
+from metier.evaluation.beside import NOT_AGAIN, counted_again
+from metier.evaluation.closer.look_again import look_again, looked_again
 from metier.evaluation.compare import compare
+from metier.evaluation.elsewhere.judged_again import judged_again
 from metier.evaluation.evaluate import recompute
 from metier.evaluation.files import (
     ABLATION,
@@ -25,15 +29,21 @@ from metier.evaluation.files import (
     read_evaluations,
     read_overfitting,
 )
+from metier.evaluation.gates import judge_gates
 from metier.evaluation.measures import MEASURES
 from metier.evaluation.overfitting import judge_overfitting
 from metier.evaluation.results import Comparison, Evaluation, evaluations_of
-from metier.evaluation.text_estimates import same_counts
-from metier.evaluation.text_metrics import ADDED_METRICS
+from metier.evaluation.retrained import remade_looks
+from metier.evaluation.written.text_estimates import same_counts
+from metier.evaluation.written.text_metrics import ADDED_METRICS
+from metier.recipe.load import load_recipe
 from metier.recipe.sections import EvaluationSection, GatesSection
+from metier.store.run_folder import RunFolder
 from metier.store.values import to_plain
 
 TOLERANCE = 1e-9
+JUDGED = ("test", "out_of_fold", "validation")
+"""Sets that a verdict can be about: a run has one."""
 FROM_ELSEWHERE = frozenset({"copy_rate", "loss", "bits_per_byte", *ADDED_METRICS})
 """Metrics whose counts can need the input, the model or a setting, which item rows do not hold."""
 
@@ -79,13 +89,53 @@ def verify_set(folder: Path) -> tuple[Mismatch, ...]:
     for evaluation in evaluations:
         found += _recount(f"{folder.name}/{items_path(folder, evaluation.system).name}", evaluation)
         where = f"{folder.name}/{RESULTS}: {evaluation.system}"
-        found += _differences(where, _numbers(evaluation), _numbers(recompute(evaluation)))
+        found += _differences(where, _numbers(evaluation), _numbers(recompute(evaluation), evaluation))
     if (folder / COMPARISON).exists():
         reported = read_comparison(folder)
-        again = _compare_again(reported, evaluations_of([recompute(evaluation) for evaluation in evaluations]))
+        systems = evaluations_of([recompute(evaluation) for evaluation in evaluations])
+        looks = {}
+        if reported.candidate in systems:  # else the comparison says what is missing
+            looks = {each.name: each for each in look_again(folder, reported, systems, _section_beside(folder))}
+        again = _compare_again(reported, systems)
+        if reported.gates:
+            candidate = systems[reported.candidate]
+            gates = judge_gates(_gates_of(reported), again, candidate, looked_again(looks))
+            again = replace(again, gates=gates)
         found += _differences(f"{folder.name}/{COMPARISON}", to_plain(reported), to_plain(again))
+        for name, taken in looks.items():
+            found += _differences(f"{folder.name}/{name}", to_plain(taken.reported), to_plain(taken.again))
         found += _verify_ablation(folder, again)
+        for where, look, remade in remade_looks(folder, systems):
+            found += _differences(where, to_plain(look), to_plain(remade))
+    for where, look, remade in judged_again(folder, {each.system: recompute(each) for each in evaluations}):
+        found += _differences(where, to_plain(look), to_plain(remade))
     return tuple(found)
+
+
+def not_recounted(root: Path) -> tuple[str, ...]:
+    """What items add to some metrics and cannot be counted again from them, each with its reason.
+
+    Args:
+        root: The folder that holds one folder for each set.
+
+    Raises:
+        RunFolderError: A file is missing or damaged.
+    """
+    folders = sorted(path.parent for path in root.glob(f"*/{RESULTS}"))
+    there = {
+        name
+        for folder in folders
+        for evaluation in read_evaluations(folder, items=False)
+        for name, estimate in evaluation.metrics.items()
+        if estimate.value is not None
+    }
+    return tuple(f"{name}: {why}" for name, why in NOT_AGAIN.items() if name in there)
+
+
+def _section_beside(folder: Path) -> EvaluationSection | None:
+    """What the recipe says of the looks; None where the set lies in no run."""
+    path = RunFolder(folder.parent.parent).recipe
+    return load_recipe(path).evaluation if path.is_file() else None
 
 
 def _verify_ablation(folder: Path, again: Comparison) -> Iterator[Mismatch]:
@@ -113,14 +163,16 @@ def holds_hashes(root: Path) -> bool:
 def _recount(where: str, evaluation: Evaluation) -> Iterator[Mismatch]:
     """What written answers add to each metric, counted again from the texts of the items.
 
-    Inputs and probabilities are not among them: what is counted from those alone (`FROM_ELSEWHERE`) stays as it is. Where
-    hashes stand for texts, exact matches alone can be counted again.
+    Inputs and probabilities are not among them: what is counted from those alone (`FROM_ELSEWHERE`) stays as it is.
+    Where hashes stand for texts, exact matches alone can be counted again.
     """
     if evaluation.hashed:
         yield from _exact_matches(where, evaluation)
         return
-    again = MEASURES[evaluation.task].recount(evaluation.items)
-    for place, (item, counts) in enumerate(zip(evaluation.items, again, strict=True), start=1):
+    again, beside = MEASURES[evaluation.task].recount(evaluation.items), counted_again(evaluation)
+    for place, (item, own, more) in enumerate(zip(evaluation.items, again, beside, strict=True), start=1):
+        # Results of an earlier version lack some counts that are made today: what is not there is in no metric.
+        counts = {**{name: more[name] for name in more if name in item.counts}, **own}
         for name in {**counts, **item.counts}:
             known = name in counts or name not in FROM_ELSEWHERE
             if known and not same_counts(item.counts, counts, name):
@@ -135,10 +187,19 @@ def _exact_matches(where: str, evaluation: Evaluation) -> Iterator[Mismatch]:
             yield Mismatch(where=f"{where} row {place}: exact_match", reported=str(reported[0]), recomputed=str(again))
 
 
-def _numbers(evaluation: Evaluation) -> Mapping[str, Any]:
-    """What an evaluation reports about its items."""
+def _numbers(evaluation: Evaluation, reported: Evaluation | None = None) -> Mapping[str, Any]:
+    """What an evaluation reports about its items.
+
+    Args:
+        evaluation: As it was reported, or made again.
+        reported: The one that was reported: metrics that it does not have are left out, as an older version knew
+            fewer. None: all.
+    """
     names = ("n", "metrics", "clean_metrics", "per_class", "per_field", "confusion")
-    return {name: to_plain(getattr(evaluation, name)) for name in names}
+    found: dict[str, Any] = {name: to_plain(getattr(evaluation, name)) for name in names}
+    for name in ("metrics", "clean_metrics") if reported is not None else ():
+        found[name] = {metric: value for metric, value in found[name].items() if metric in getattr(reported, name)}
+    return found
 
 
 def _compare_again(reported: Comparison, systems: Mapping[str, Evaluation]) -> Comparison:
@@ -159,11 +220,11 @@ def _compare_again(reported: Comparison, systems: Mapping[str, Evaluation]) -> C
         systems[reported.candidate],
         [systems[name] for name in names],
         section=section,
-        gates=_gates_of(reported),
         openings=reported.openings,
         seed=reported.seed,
         discordances={row.baseline: row.discordance for row in reported.differences if row.discordance is not None},
     )
+    again = _advised(again, reported, systems)
     if any(row.after_openings for row in reported.differences):
         return again
     # A comparison of an earlier version has no interval after several openings.
@@ -174,22 +235,36 @@ def _compare_again(reported: Comparison, systems: Mapping[str, Evaluation]) -> C
     return replace(again, differences=without[0], accuracy_differences=without[1])
 
 
-def _gates_of(reported: Comparison) -> GatesSection | None:
+def _advised(again: Comparison, reported: Comparison, systems: Mapping[str, Evaluation]) -> Comparison:
+    """The comparison made again with its advice at the reported price; one of an earlier version has none."""
+    if reported.advice is None:
+        return replace(again, advice=None)
+    return with_advice(
+        again, list(systems.values()), price_per_hour=reported.price_per_hour, currency=reported.currency
+    )
+
+
+def _gates_of(reported: Comparison) -> GatesSection:
     """The gates section that the reported gates came from."""
-    verdict, minimum = None, {}
+    given: dict[str, Any] = {"minimum": {}, "largest_gap": {}}
     for gate in reported.gates:
-        kind, _, metric = gate.gate.partition(".")
+        kind, _, name = gate.gate.partition(".")
         if kind == "verdict":
-            verdict = gate.wanted
+            given["verdict"] = gate.wanted
+            continue
+        bound = float(gate.wanted.split()[0])
+        if name:
+            given[kind][name] = bound
         else:
-            minimum[metric] = float(gate.wanted.split()[0])
-    return GatesSection.model_validate({"verdict": verdict, "minimum": minimum}) if reported.gates else None
+            given[kind] = bound
+    return GatesSection.model_validate(given)
 
 
 def _verify_overfitting(root: Path) -> tuple[Mismatch, ...]:
     """Check the side-by-side of the sets against the items of the system that was compared on test."""
     reported = read_overfitting(root / "overfitting.json")
-    candidate = read_comparison(root / "test").candidate
+    judged = next((name for name in JUDGED if (root / name / COMPARISON).exists()), JUDGED[0])
+    candidate = read_comparison(root / judged).candidate
     again = {}
     for name in reported.values:
         systems = evaluations_of(read_evaluations(root / name))
@@ -198,6 +273,17 @@ def _verify_overfitting(root: Path) -> tuple[Mismatch, ...]:
     return tuple(
         _differences("overfitting.json", to_plain(reported), to_plain(judge_overfitting(again, reported.metric)))
     )
+
+
+def differing_numbers(where: str, one: Any, other: Any) -> tuple[Mismatch, ...]:
+    """Every place in which two plain values differ; numbers that agree to `TOLERANCE` are the same.
+
+    Args:
+        where: What to call them.
+        one: What was reported.
+        other: What came out again.
+    """
+    return tuple(_differences(where, one, other))
 
 
 def _differences(where: str, reported: Any, recomputed: Any) -> Iterator[Mismatch]:

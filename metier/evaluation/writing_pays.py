@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metier.data.records import Record, as_input
-from metier.evaluation.bootstrap import resample
+from metier.evaluation.answering.retrieval import NearestAnswer, countable
+from metier.evaluation.answering.text_index import FEATURES
 from metier.evaluation.metrics import unknown
-from metier.evaluation.out_of_fold import FOLDS, grouped_folds
 from metier.evaluation.paying import CAN, CANNOT_TELL, HARDLY, sample
 from metier.evaluation.results import Estimate, Item
-from metier.evaluation.retrieval import FEATURES, NearestAnswer, countable
 from metier.evaluation.sentences import interval_text, metric_name, number
+from metier.evaluation.significance.bootstrap import resample
+from metier.evaluation.significance.out_of_fold import FOLDS, grouped_folds
 from metier.evaluation.statistics import POWER, normal_quantile
 from metier.evaluation.systems import AnswerOptions
-from metier.evaluation.text_counts import Texts, count_texts
-from metier.evaluation.text_estimates import measure_texts, pair_columns, text_units
-from metier.evaluation.text_metrics import TEXT_METRICS
+from metier.evaluation.written.text_counts import Texts, count_texts
+from metier.evaluation.written.text_estimates import measure_texts, pair_columns, text_units
+from metier.evaluation.written.text_metrics import TEXT_METRICS
 
 if TYPE_CHECKING:
     from metier.recipe.sections import EvaluationSection

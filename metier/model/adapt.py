@@ -131,6 +131,16 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor if together is None else together()
 
 
+def has_head(section: AdaptationSection, kind: str) -> bool:
+    """Whether a model answers with a head on its features, and not in words.
+
+    Args:
+        section: Of its candidate.
+        kind: `encoder` or `decoder`.
+    """
+    return section.head if section.head is not None else kind == "encoder" or section.method == "head"
+
+
 def adapt_model(
     section: AdaptationSection, base: BaseModel, *, seed: int, labels: Sequence[str] = (), autocast: bool = False
 ) -> AdaptedModel:
@@ -148,7 +158,7 @@ def adapt_model(
     """
     network = base.network
     network.requires_grad_(False)
-    wants_head = section.head if section.head is not None else (base.kind == "encoder" or section.method == "head")
+    wants_head = has_head(section, base.kind)
     plan = plan_learning(section, network, head=wants_head)
     if base.kind == "encoder" and not wants_head:
         raise ModelError("adaptation.head", "false, but an encoder cannot answer in words", "true or left out")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -80,8 +80,27 @@ def choose_head(
     classes: int,
     weights: Mapping[int, float] | None = None,
     own: Sequence[float] | None = None,
+    *,
+    seen: Sequence[bool] = (),
 ) -> ChosenHead:
-    """Fit one head a strength on train and keep the one with the lowest validation loss."""
+    """Fit one head a strength on train and keep the one with the lowest validation loss.
+
+    Args:
+        train: Features, shape (N, hidden), and N class numbers.
+        validation: The same of the examples that the strength is chosen on.
+        classes: Number of classes.
+        weights: Weight of each class's examples. None: all 1.
+        own: What each example of train weighs besides. None: all 1.
+        seen: Whether each example of train is among those of validation too: the strength is then chosen without them,
+            and the head that is kept learns from all. Empty: none is.
+    """
+    if any(seen):
+        rest = [place for place, is_seen in enumerate(seen) if not is_seen]
+        inside = (train[0][rest], [train[1][place] for place in rest])
+        known = set(inside[1])
+        by_class = None if weights is None else {label: w for label, w in weights.items() if label in known}
+        found = choose_head(inside, validation, classes, by_class, None if own is None else [own[i] for i in rest])
+        return replace(found, head=fit_head(train[0], train[1], classes, found.strength, weights, own))
     heads = {strength: fit_head(train[0], train[1], classes, strength, weights, own) for strength in STRENGTHS}
     gold = np.asarray(validation[1])
     losses = {}

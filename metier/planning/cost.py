@@ -22,6 +22,8 @@ PROGRAM_BYTES = 800_000_000
 """Python, torch, transformers and scikit-learn themselves, where that was not measured."""
 ADAM_BYTES = 12
 """A gradient and two moments in float32."""
+FIRST_PART, LEAST_FIRST = 3, 8
+"""Nearest examples are first tried on one part in three of the selection records, of at least eight."""
 PARTS = {"data": "data", "baselines": "baselines", "test": "test", "report": "report"}
 """Stage -> part of the run, where all of a stage is one part; of an attempt each stage says it."""
 REPORT_SECONDS = 3.0
@@ -134,6 +136,11 @@ def pass_stage(learner: Learner, stage: str, what: str, tokens: Tokens, work: Wo
         stage=stage, what=what, tokens=round(tokens.computed), logical_tokens=round(tokens.logical), flops=flops,
         seconds=seconds, low=seconds * pace.low, high=seconds * pace.high, part=work.part or PARTS.get(stage, ""),
     )  # fmt: skip
+
+
+def first_part(records: int, ways: int) -> int:
+    """Selection records on which costly ways to ask are tried before the best goes on; as the baselines do it."""
+    return records if ways < 2 else min(records, max(LEAST_FIRST, -(-records // FIRST_PART)))
 
 
 def fixed_stage(stage: str, what: str, seconds: float) -> StageEstimate:

@@ -29,6 +29,7 @@ from metier.planning.rates import Rates
 from metier.planning.ratios import earlier_ratios
 from metier.planning.resident import fullest
 from metier.planning.results import CandidateFindings, Learning, PayingJudgement
+from metier.planning.retraining import rows_judged
 from metier.planning.speed import QUICKLY, SECONDS, Shape, measure_speed
 from metier.planning.whole import Ground
 from metier.recipe.sections import ModelSection, Recipe
@@ -202,7 +203,7 @@ class Desk:
         started = time.perf_counter()
         try:
             with fullest() as found:
-                judged = self.pay(self.train, len(self.data.test))
+                judged = self.pay(self.train, rows_judged(self.recipe, self.data))
         except DataError as fault:
             return None, fault.text(), 0.0
         release_freed_memory()

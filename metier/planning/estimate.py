@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from metier.planning.ablation import TUNED
 from metier.planning.cost import (
     REPORT_SECONDS,
     Learner,
@@ -13,6 +14,7 @@ from metier.planning.cost import (
     assumptions,
     chosen_moments,
     disk_bytes,
+    first_part,
     fixed_stage,
     learning_bytes,
     loading_stages,
@@ -28,6 +30,8 @@ from metier.recipe.sections import Recipe
 SCORE, FEATURES = Work(kind="score"), Work(kind="features")
 SHOT_TOKENS = 60
 """An example in the prompt, with its answer and the turns around it, where few-shot takes short ones."""
+LONGEST_SHOT, TURN_TOKENS = 96, 16
+"""A nearest example is cut to so many tokens; its answer and the turns around it."""
 ONLY_IN_LANGUAGE_MODELS = frozenset({"zero_shot", "few_shot"})
 
 
@@ -104,6 +108,9 @@ def _baselines(recipe: Recipe, models: Mapping[str, Subject]) -> Iterator[StageE
         if name == "probe":
             every = [*subject.lengths["train"], *subject.lengths["validation"]]
             yield pass_stage(subject, "baselines", "probe: features", subject.counter.texts(every), FEATURES)
+            for depth in _lower_depths(subject, evaluation.probe_depths):
+                what, below = f"probe: features after {depth} blocks", replace(FEATURES, forward=depth)
+                yield pass_stage(subject, "baselines", what, subject.counter.texts(every), below)
         elif name == "zero_shot":
             listed = subject.recipe.prompt.list_labels
             tried = 2 if listed is None else 1
@@ -111,10 +118,30 @@ def _baselines(recipe: Recipe, models: Mapping[str, Subject]) -> Iterator[StageE
             tokens = subject.counter.labels(some, longer_start=start).times(tried)
             yield pass_stage(subject, "baselines", f"zero_shot: {_prompts(tried)} on validation", tokens, SCORE)
         else:
-            ways = 2 if subject.recipe.prompt.list_labels is None else 1
-            tried = len(evaluation.few_shot.k) * evaluation.few_shot.seeds * ways
-            tokens = subject.counter.labels(some, longer_start=_shots(recipe)).times(tried)
-            yield pass_stage(subject, "baselines", f"few_shot: {_prompts(tried)} on validation", tokens, SCORE)
+            yield from _few_shot(recipe, subject, some)
+
+
+def _few_shot(recipe: Recipe, subject: Subject, some: Sequence[int]) -> Iterator[StageEstimate]:
+    """Examples at random, computed once for all inputs, and nearest ones, computed for each: some on a first part."""
+    few, listings = recipe.evaluation.few_shot, 2 if subject.recipe.prompt.list_labels is None else 1
+    if "random" in few.selection:
+        tried = len(few.k) * few.seeds * listings
+        tokens = subject.counter.labels(some, longer_start=_shots(recipe)).times(tried)
+        yield pass_stage(subject, "baselines", f"few_shot: {_prompts(tried)} on validation", tokens, SCORE)
+        listings = 1  # nearest examples are tried with the best one alone
+    if "nearest" in few.selection:
+        tried = len(few.k) * listings
+        part = first_part(len(some), tried)
+        longer = [length + _nearest(recipe, subject) for length in some]
+        tokens = subject.counter.labels([*longer, *longer[:part] * (tried - 1)])
+        what = f"few_shot: {_prompts(tried)} with the nearest examples on validation"
+        yield pass_stage(subject, "baselines", what, tokens, SCORE)
+
+
+def _lower_depths(subject: Subject, shares: Sequence[float]) -> list[int]:
+    """Numbers of blocks below the top that the probe tries."""
+    layers = subject.shape.layers
+    return sorted({depth for share in shares if (depth := max(1, round(share * layers))) < layers})
 
 
 def _attempt(subject: Subject, probe: Subject | None) -> Iterator[StageEstimate]:
@@ -149,18 +176,25 @@ def _attempt(subject: Subject, probe: Subject | None) -> Iterator[StageEstimate]
 
 
 def _test(recipe: Recipe, candidates: Sequence[Subject], models: Mapping[str, Subject]) -> Iterator[StageEstimate]:
-    """The one opening of the test set, by the dearest candidate, for nobody knows yet which it will be."""
+    """The one opening of the test set, by the dearest candidate, for nobody knows yet which it will be.
+
+    So with few-shot: by the nearest examples, where they are tried.
+    """
     for name, subject in models.items():
         test = subject.lengths["test"]
-        start = {"few_shot": _shots(recipe)}.get(name, 0)
-        tokens = subject.counter.texts(test) if name == "probe" else subject.counter.labels(test, longer_start=start)
+        if name == "probe":
+            tokens = subject.counter.texts(test)
+        elif name == "few_shot" and "nearest" in recipe.evaluation.few_shot.selection:
+            tokens = subject.counter.labels([length + _nearest(recipe, subject) for length in test])
+        else:
+            tokens = subject.counter.labels(test, longer_start={"few_shot": _shots(recipe)}.get(name, 0))
         yield pass_stage(subject, "test", name, tokens, FEATURES if name == "probe" else SCORE)
     stages = []
     for subject in candidates:
         some = subject.lengths["train"][: recipe.evaluation.train_examples]
         tokens = _answering(subject, [*subject.lengths["test"], *some])
         how = SCORE if subject.in_words else FEATURES
-        stages.append(pass_stage(subject, "test", "tuned, on test and a sample of train", tokens, how))
+        stages.append(pass_stage(subject, "test", TUNED, tokens, how))
     yield max(stages, key=lambda stage: stage.seconds)
 
 
@@ -247,6 +281,12 @@ def _cache(candidates: Sequence[Subject], baselines: Mapping[str, Subject]) -> i
 
 def _shots(recipe: Recipe) -> int:
     return max(recipe.evaluation.few_shot.k) * SHOT_TOKENS
+
+
+def _nearest(recipe: Recipe, subject: Subject) -> int:
+    """Tokens of the most examples that few-shot puts before one input where they are chosen for it."""
+    own = _mean(subject.lengths["train"]) - subject.counter.shared_start
+    return round(max(recipe.evaluation.few_shot.k) * (min(own, LONGEST_SHOT) + TURN_TOKENS))
 
 
 def _prompts(count: int) -> str:

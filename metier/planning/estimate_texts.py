@@ -14,6 +14,7 @@ import numpy as np
 
 from metier.engine.tree import shared_length
 from metier.engine.trunk import CHUNK_TOKENS
+from metier.planning.ablation import TUNED
 from metier.planning.cost import (
     REPORT_SECONDS,
     Learner,
@@ -22,6 +23,7 @@ from metier.planning.cost import (
     assumptions,
     chosen_moments,
     disk_bytes,
+    first_part,
     fixed_stage,
     learning_bytes,
     loading_stages,
@@ -67,30 +69,43 @@ class Author(Learner):
         sample = [_distinct([sequence.ids for sequence in each]) for each in self.taught.sample]
         return max(1.0, sum(sample) / max(1, len(sample)) - self.taught.shared)
 
-    def read(self, split: str, count: int, *, longer_start: int = 0, answers: bool = True) -> Tokens:
+    def read(
+        self, split: str, count: int, *, longer_start: int = 0, longer_each: int = 0, answers: bool = True
+    ) -> Tokens:
         """One pass over some prompts with their right answers below them, or over passages; for their loss.
 
         Args:
             split: Where the records come from.
             count: How many.
             longer_start: Tokens that examples add to the shared beginning.
+            longer_each: Tokens that examples add to each prompt.
             answers: Whether the right answers are read; otherwise only prompts are.
         """
         shared, asked = self.taught.shared, self.taught.asked[split]
         answer = self.taught.answer if answers else 0.0
         predicted = (answer or asked - 1) if answers else 1.0
-        own = max(1.0, asked - shared) + answer
+        own = max(1.0, asked - shared) + longer_each + answer
+        length = asked + longer_start + longer_each + answer
         return Tokens(
-            computed=shared + longer_start + count * own, logical=count * (asked + longer_start + answer),
-            targets=count * predicted, length=asked + longer_start + answer,
+            computed=shared + longer_start + count * own, logical=count * length, targets=count * predicted,
+            length=length,
         )  # fmt: skip
 
     def write(
-        self, stage: str, what: str, split: str, count: int, *, longer_start: int = 0, part: str = ""
+        self, stage: str, what: str, split: str, count: int, *, longer: tuple[int, int] = (0, 0), part: str = ""
     ) -> StageEstimate:
-        """Answers written to some prompts, then the loss of the right ones."""
-        asked = self.read(split, count, longer_start=longer_start, answers=False)
-        right = self.read(split, count, longer_start=longer_start)
+        """Answers written to some prompts, then the loss of the right ones.
+
+        Args:
+            stage: Part of the run.
+            what: The work, in words.
+            split: Where the records come from.
+            count: How many.
+            longer: Tokens that examples add to the shared beginning, and to each prompt.
+            part: Part of the run; empty where the stage says it.
+        """
+        asked = self.read(split, count, longer_start=longer[0], longer_each=longer[1], answers=False)
+        right = self.read(split, count, longer_start=longer[0], longer_each=longer[1])
         new = count * self.taught.answer
         written = Tokens(computed=new, logical=new, targets=new, length=asked.length + self.taught.answer / 2)
         parts = ((asked, PROMPT), (right, READ), (written, WRITE))
@@ -110,17 +125,14 @@ def plan_writing(recipe: Recipe, candidates: Sequence[Author], base: Author, sec
     systems, evaluation = recipe.evaluation.systems, recipe.evaluation
     some = min(evaluation.selection_examples, base.records["validation"])
     shots = _shots(base, recipe)
-    tried = len(evaluation.few_shot.k) * evaluation.few_shot.seeds
+    nearest = "nearest" in evaluation.few_shot.selection
     stages = _beginning(seconds, len(candidates))
     if "nearest_answer" in systems and seconds.tfidf:
         stages.append(fixed_stage("baselines", "nearest_answer", seconds.tfidf))
     if "zero_shot" in systems:
         stages.append(base.write("baselines", f"zero_shot: {_answers(some)} of validation", "validation", some))
     if "few_shot" in systems:
-        one = base.write("baselines", "", "validation", some, longer_start=shots)
-        times = f", {tried} ways" if tried > 1 else ""
-        what = f"few_shot: {_answers(some)} of validation{times}"
-        stages.append(replace(_together([one] * tried), what=what))
+        stages += _few_shot(base, recipe, some, shots)
     for candidate in candidates:
         stage = f"attempt {candidate.name}"
         stages += _training(candidate, stage)
@@ -128,13 +140,27 @@ def plan_writing(recipe: Recipe, candidates: Sequence[Author], base: Author, sec
         stages.append(candidate.write(stage, what, "validation", some, part="validation"))
     test = base.records["test"]
     for name in (name for name in UNTRAINED if name in systems):
-        start = shots if name == "few_shot" else 0
-        stages.append(base.write("test", f"{name}: {_answers(test)}", "test", test, longer_start=start))
+        longer = (0, 0) if name != "few_shot" else (0, shots) if nearest else (shots, 0)
+        stages.append(base.write("test", f"{name}: {_answers(test)}", "test", test, longer=longer))
     stages.append(_dearest([_tuned(candidate, recipe) for candidate in candidates]))
     most = base.taught.about.max_new_tokens
     said = f"answers are as long as the training answers ({base.taught.answer:.0f} tokens), though a base model that "
     said += f"does not stop writes {most} tokens"
     return _plan(recipe, stages, candidates, seconds, ground, (*assumptions(candidates), said))
+
+
+def _few_shot(base: Author, recipe: Recipe, some: int, shots: int) -> Iterator[StageEstimate]:
+    """Examples at random, computed once for all inputs, and nearest ones, computed for each: some on a first part."""
+    few = recipe.evaluation.few_shot
+    if "random" in few.selection:
+        tried = len(few.k) * few.seeds
+        one = base.write("baselines", "", "validation", some, longer=(shots, 0))
+        times = f", {tried} ways" if tried > 1 else ""
+        yield replace(_together([one] * tried), what=f"few_shot: {_answers(some)} of validation{times}")
+    if "nearest" in few.selection:
+        every = some + first_part(some, len(few.k)) * (len(few.k) - 1)
+        what = f"few_shot with the nearest examples: {_answers(every)} of validation"
+        yield base.write("baselines", what, "validation", every, longer=(0, shots))
 
 
 def plan_reading(recipe: Recipe, candidates: Sequence[Author], base: Author, seconds: Seconds, ground: Ground) -> Plan:
@@ -164,9 +190,8 @@ def plan_reading(recipe: Recipe, candidates: Sequence[Author], base: Author, sec
     tuned = []
     for candidate in candidates:
         sample = min(recipe.evaluation.train_examples, candidate.records["train"])
-        what = "tuned, on test and a sample of train"
         parts = [candidate.read("test", test), candidate.read("train", sample)]
-        tuned.append(_together([pass_stage(candidate, "test", what, each, READ) for each in parts]))
+        tuned.append(_together([pass_stage(candidate, "test", TUNED, each, READ) for each in parts]))
     stages.append(_dearest(tuned))
     return _plan(recipe, stages, candidates, seconds, ground, assumptions(candidates))
 
@@ -197,9 +222,8 @@ def _training(author: Author, stage: str) -> Iterator[StageEstimate]:
 def _tuned(author: Author, recipe: Recipe) -> StageEstimate:
     """The trained model on the test set and on a sample of train."""
     sample = min(recipe.evaluation.train_examples, author.records["train"])
-    what = "tuned, on test and a sample of train"
     return _together(
-        [author.write("test", what, "test", author.records["test"]), author.write("test", what, "train", sample)]
+        [author.write("test", TUNED, "test", author.records["test"]), author.write("test", TUNED, "train", sample)]
     )
 
 

@@ -48,7 +48,7 @@ class StageEstimate:
     high: float
     """Seconds at the slowest."""
     part: str = ""
-    """`data`, `baselines`, `trunk`, `training`, `validation`, `test` or `report`."""
+    """`data`, `baselines`, `trunk`, `training`, `validation`, `test`, `ablation` or `report`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from metier.store.files import read_json, read_json_lines, write_json
 from metier.store.run_folder import RunFolder
 from metier.store.values import from_plain, to_plain
 
-PARTS = ("data", "baselines", "trunk", "training", "validation", "test")
+PARTS = ("data", "baselines", "trunk", "training", "validation", "test", "ablation")
 """Parts of a run that a receipt compares; the report is being written while it is made."""
 REUSED = "taken from an earlier run"
 

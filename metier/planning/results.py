@@ -20,6 +20,10 @@ class PayingJudgement(Protocol):
     def sentence(self) -> str:
         """The verdict with its numbers."""
 
+    @property
+    def smallest_gain(self) -> float | None:
+        """Smallest gain that the test set shows with 80 % power; None where no gain could."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RowPlace:
@@ -270,6 +274,12 @@ class CheckReport:
     paying_reason: str | None
     """Why it could not."""
     warnings: tuple[str, ...]
+    judged: str = "test"
+    """The set that the recipe's verdict is about."""
+    openings: int | None = None
+    """How often its test set was opened before. None: not looked up, or it stays closed."""
+    retraining: tuple[str, ...] = ()
+    """What is to be said about folds and seeds, as sentences."""
 
     @property
     def faults(self) -> tuple[str, ...]:

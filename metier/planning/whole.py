@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from metier.planning.ablation import ASSUMED, ablation_stages
 from metier.planning.outlook import MemoryEstimate, Plan, Span, StageEstimate
 from metier.planning.rates import Rates
 from metier.planning.ratios import Ratios
@@ -41,6 +42,10 @@ def put_together(recipe: Recipe, found: Found, rates: Rates, ground: Ground) -> 
         rates: Of the first candidate.
         ground: What the machine says.
     """
+    if recipe.data.ablation:
+        found = replace(
+            found, stages=(*found.stages, *ablation_stages(found.stages)), assumptions=(*found.assumptions, ASSUMED)
+        )
     ratios = ground.ratios
     memory = max(found.moments, key=lambda moment: moment.total)
     seconds = Span(

@@ -13,11 +13,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from string import Formatter
 
+from metier.recipe.baseline_rules import baseline_rules
 from metier.recipe.candidates import resolve_candidates
 from metier.recipe.data_rules import data_rules
 from metier.recipe.faults import Fault
+from metier.recipe.judging_rules import judging_rules
+from metier.recipe.look_rules import look_rules
 from metier.recipe.methods import OPTIONS_READ, options_without_effect
 from metier.recipe.privacy_rules import privacy_rules
+from metier.recipe.retraining_rules import retraining_rules
 from metier.recipe.sections import Recipe
 from metier.recipe.task_rules import shared_rules, way_rules
 from metier.recipe.tasks import LOWER_IS_BETTER, METRICS_OF, SYSTEMS_OF, WITHOUT_PROBABILITIES
@@ -90,8 +94,9 @@ def _columns(recipe: Recipe) -> Iterator[Fault]:
             columns = []
         if not columns or "" in columns:
             yield Fault(("data", "text"), "is no template", 'column names in braces, such as "{subject}: {body}"')
-    if data.label is not None and data.label in columns:
-        yield Fault(("data", "text"), f"holds the label column '{data.label}'", "the input alone", "Remove it.")
+    for label in data.label if isinstance(data.label, list) else [data.label]:
+        if label is not None and label in columns:
+            yield Fault(("data", "text"), f"holds the label column '{label}'", "the input alone", "Remove it.")
     if data.delimiter is not None and len(data.delimiter) != 1:
         fix = 'Write "\\t" in double quotes for a tab.' if data.delimiter == "\\t" else ""
         yield Fault(("data", "delimiter"), f"is '{data.delimiter}'", "one character", fix)
@@ -146,6 +151,12 @@ def _judged(recipe: Recipe) -> Iterator[Fault]:
         if metric in LOWER_IS_BETTER:
             fix = "Lower values are better: a minimum would ask for worse. Use `gates.verdict`, or another metric."
             yield Fault(("gates", "minimum", metric), f"is a gate on {metric}", "", fix)
+
+
+def _card(recipe: Recipe) -> Iterator[Fault]:
+    if recipe.card.benchmark is None and recipe.card.benchmark_task != type(recipe.card)().benchmark_task:
+        fix = "Set `card.benchmark` to the benchmark's id on the hub, or remove it."
+        yield Fault(("card", "benchmark_task"), "has no effect without `card.benchmark`", "", fix)
 
 
 def _gates(recipe: Recipe) -> Iterator[Fault]:
@@ -277,5 +288,8 @@ def _same_candidates(ways: dict[str, Recipe]) -> Iterator[Fault]:
         seen.append((name, way))
 
 
-_SHARED = (shared_rules, privacy_rules, _files, _columns, _labels, data_rules, _evaluation, _judged, _gates)
+_SHARED = (
+    shared_rules, privacy_rules, _files, _columns, _labels, data_rules, _evaluation, _judged, _gates, _card, look_rules,
+    baseline_rules, retraining_rules, judging_rules,
+)  # fmt: skip
 _WAYS = (_layers, _method, _quantized, _spread, _training, _prompt, way_rules)

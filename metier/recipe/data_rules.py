@@ -6,14 +6,21 @@ Called by `check.py`. To add one: a function that yields faults, and its name in
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from metier.recipe.data_sections import BiasSection, DataSection
 from metier.recipe.faults import Fault
 from metier.recipe.sections import Recipe
+from metier.recipe.tasks import LISTS, WRITES
 
 _SPLITTING = ("classification", "text")
 """Tasks whose texts can be cut, or made several rows: a conversation is no longer one when a piece is missing."""
+_READ_BY_A_MODEL: Mapping[str, tuple[str, ...]] = {
+    "classification": ("wrong_labels", "outliers"),
+    **dict.fromkeys(WRITES, ("wrong_answers",)),
+    **dict.fromkeys((*LISTS, "text"), ("outliers",)),
+}
+"""Task -> the steps that use what `screening_model` says."""
 _REMEDIES = ("counterfactuals", "reweight", "augment")
 
 
@@ -80,6 +87,21 @@ def _quality(recipe: Recipe) -> Iterator[Fault]:
         yield Fault(("data", "quality_rules"), "has no effect with `data.quality: off`", "", "Remove it.")
 
 
+def _screening_model(recipe: Recipe) -> Iterator[Fault]:
+    data, path = recipe.data, ("data", "screening_model")
+    if data.screening_model is None:
+        return
+    if not data.screening_model.strip():
+        yield Fault(path, "is empty", "a model's name, as in `model`")
+        return
+    steps = _READ_BY_A_MODEL.get(recipe.task, ())
+    if not steps:
+        yield Fault(path, f"has no effect with `task: {recipe.task}`", "", "Remove it.")
+    elif all(getattr(data, step) == "off" for step in steps):
+        off = " and ".join(f"`data.{step}: off`" for step in steps)
+        yield Fault(path, f"has no effect with {off}", "", "Remove it.")
+
+
 def _bias(recipe: Recipe) -> Iterator[Fault]:
     bias = recipe.data.bias
     if bias.policy == "off":
@@ -105,4 +127,4 @@ def _usual(field: str) -> object:
     return DataSection.model_fields[field].default
 
 
-_RULES = (_answers, _splits, _lengths, _rare_labels, _quality, _bias)
+_RULES = (_answers, _splits, _lengths, _rare_labels, _quality, _screening_model, _bias)

@@ -124,8 +124,11 @@ class DataSection(Section):
     """Sheet of a workbook. None: the first that has rows."""
     text: str | list[str] | None = None
     """One column, several (joined by a blank line), or a template (`"{subject}: {body}"`). None: found by itself."""
-    label: str | None = None
-    """Column of the answer among labels. None: found by itself, then stated."""
+    label: str | list[str] | None = None
+    """Column of the answer among labels. Several columns, one a label (1 or 0): what a row has, for `task: multilabel`.
+    None: found by itself, then stated."""
+    label_separator: str | None = None
+    """What stands between the labels of one cell, for `task: multilabel` (`;`). None: found by itself, then stated."""
     answer: str | None = None
     """Column, or path in nested data (`questions.answer`), of the answer to be written. None: found by itself."""
     system: str | None = None
@@ -200,6 +203,10 @@ class DataSection(Section):
     """Written answers that another row contradicts."""
     outliers: FlagDropOff = "flag"
     """Rows that have little in common with the others of their label."""
+    screening_model: str | None = None
+    """A model, named as `model.name`, that helps to find doubtful rows: by its features wrong labels and outliers, by
+    its losses (a language model) written answers that are hard to believe. Rows of test never go through it. None:
+    wrong labels and outliers are sought by their words, and answers are not ranked."""
     poison: Literal["flag", "drop", "refuse", "off"] = "flag"
     """Groups of rows that look planted to teach a hidden behaviour, and texts that hide something. drop: the groups."""
     bias: BiasSection = BiasSection()

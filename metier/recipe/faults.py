@@ -86,8 +86,6 @@ def _fault(kind: str, location: Place, values: Mapping[str, Any]) -> Fault:
 
 
 def _fix(path: Place, field: Any, value: Any) -> str:
-    if path == ("training",) and value == "none":
-        return f"A run without training is something that {NOT_YET}."
     if path == ("version",):
         return "Use the metier version that this recipe was written for."
     if not isinstance(value, str):

@@ -160,7 +160,7 @@ OTHER_VALUES: Mapping[tuple[str, str], str] = {
     ("adaptation.method", "qlora"): _QUANTISED,
     ("adaptation.method", "dora"): "Write `method: lora` and `use_dora: true`.",
     ("adaptation.method", "rslora"): "Write `method: lora` and `use_rslora: true`.",
-    ("adaptation.method", "none"): "This version does not have runs without training yet.",
+    ("adaptation.method", "none"): "Write `training: none` and name `systems`, for `metier compare RECIPE`.",
     ("adaptation.method", "linear"): "Did you mean `head`?",
     ("adaptation.method", "linear_probe"): "Did you mean `head`?",
     ("adaptation.method", "probe"): "Did you mean `head`?",

@@ -14,6 +14,7 @@ from metier.recipe.candidates import candidate_faults
 from metier.recipe.check import check_recipe
 from metier.recipe.faults import raise_faults, validate
 from metier.recipe.fit import fit
+from metier.recipe.judging_rules import PATHS
 from metier.recipe.overrides import override
 from metier.recipe.sections import Recipe
 from metier.recipe.yaml_text import Document, Place, parse_yaml
@@ -146,11 +147,41 @@ def _absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
     data = values.get("data")
     if isinstance(data, Mapping):
         values = {**values, "data": {**data, **{name: _path(data[name], base) for name in _DATA_FILES if name in data}}}
+    values = _judged_absolute(values, base)
     privacy = values.get("privacy")
     if isinstance(privacy, Mapping):
         files = {name: _path(privacy[name], base) for name in _PRIVACY_FILES if name in privacy}
         values = {**values, "privacy": {**privacy, **files}}
     return values
+
+
+def _judged_absolute(values: dict[str, Any], base: Path) -> dict[str, Any]:
+    """Files that are judged, or judged with: those of `systems`, a schema, a scorer, what people said."""
+    systems, evaluation = values.get("systems"), values.get("evaluation")
+    if isinstance(systems, Mapping):
+        values = {**values, "systems": {name: _system_paths(said, base) for name, said in systems.items()}}
+    if isinstance(evaluation, Mapping):
+        done = dict(evaluation)
+        for group, name in (("format", "schema_file"), ("judge", "human")):
+            if isinstance(done.get(group), Mapping) and name in done[group]:
+                done[group] = {**done[group], name: _path(done[group][name], base)}
+        module, mark, function = str(done.get("scorer") or "").partition(":")
+        if mark and re.fullmatch(r"\w+(\.\w+)*", module) and not module.endswith(".py"):
+            done["scorer"] = f"{base.joinpath(*module.split('.'))}.py:{function}"
+        values = {**values, "evaluation": done}
+    return values
+
+
+def _system_paths(said: Any, base: Path) -> Any:
+    """A system's fields with its paths from the recipe's folder; a model is one where it looks like one."""
+    if not isinstance(said, Mapping):
+        return said
+    found = {name: _path(value, base) if name in PATHS else value for name, value in said.items()}
+    model = found.get("model")
+    if "endpoint" not in found and isinstance(model, str) and "\0" not in model:
+        beside = model.startswith(("./", "../")) or (bool(model.strip()) and (base / model).exists())
+        found["model"] = _path(model, base) if beside else model
+    return found
 
 
 def _with_systems(values: dict[str, Any], base: Path) -> dict[str, Any]:

@@ -12,26 +12,21 @@ from pydantic import Field, model_validator
 
 from metier.recipe.data_sections import BiasSection as BiasSection
 from metier.recipe.data_sections import DataSection as DataSection
+from metier.recipe.evaluation_sections import EvaluationSection as EvaluationSection
+from metier.recipe.evaluation_sections import FewShotSection as FewShotSection
+from metier.recipe.evaluation_sections import GatesSection as GatesSection
+from metier.recipe.evaluation_sections import MetricName as MetricName
+from metier.recipe.evaluation_sections import ScoringRule as ScoringRule
+from metier.recipe.evaluation_sections import SystemName as SystemName
 from metier.recipe.privacy_section import PrivacySection
 from metier.recipe.section import Count, Section
 from metier.recipe.tasks import with_task_defaults
 
-Task = Literal["classification", "generation", "chat", "preference", "text"]
+Task = Literal["classification", "multilabel", "extraction", "generation", "chat", "preference", "text"]
 AdaptationMethod = Literal["full", "freeze", "lora", "head"]
 SchedulerName = Literal["linear", "cosine", "constant", "constant_with_warmup"]
 Quantization = Literal["nf4", "int8"]
 OptimizerName = Literal["adamw_torch", "adamw_bnb_8bit", "paged_adamw_8bit"]
-SystemName = Literal["majority", "tfidf", "probe", "copy_input", "nearest_answer", "zero_shot", "few_shot"]
-ScoringRule = Literal["sum", "mean_per_byte", "sum_minus_mean"]
-MetricName = Literal[
-    "accuracy", "macro_f1", "micro_f1", "weighted_f1",
-    "macro_precision", "micro_precision", "weighted_precision",
-    "macro_recall", "micro_recall", "weighted_recall",
-    "exact_match", "token_f1", "rouge1", "rouge2", "rougeL", "chrf", "bleu", "json_valid", "field_f1", "loss",
-    "bits_per_byte",
-]  # fmt: skip
-_SYSTEMS: tuple[SystemName, ...] = ("majority", "tfidf", "probe", "zero_shot", "few_shot")
-_SCORING_RULES: tuple[ScoringRule, ...] = ("sum", "mean_per_byte", "sum_minus_mean")
 
 
 class ModelSection(Section):
@@ -87,7 +82,10 @@ class AdaptationSection(Section):
 
 
 class TrainingSection(Section):
-    """How it is trained."""
+    """How it is trained. `training: none` is short for `training: {enabled: false}`."""
+
+    enabled: bool = True
+    """Whether anything is trained. False: the recipe only judges its `systems`, with `metier compare`."""
 
     num_train_epochs: Annotated[float, Field(gt=0)] = 3.0
     """Passes over the training records."""
@@ -143,6 +141,11 @@ class TrainingSection(Section):
     loss_on: Literal["assistant", "last"] = "assistant"
     """Which turns of a conversation are learned: all of the assistant's (without those of `weight: 0`), or the last."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, values: Any) -> Any:
+        return {"enabled": False} if values == "none" else values
+
 
 class GenerationSection(Section):
     """How answers are written."""
@@ -161,51 +164,6 @@ class GenerationSection(Section):
     """Texts that end an answer besides the model's end of turn; they are not part of it."""
     batch_size: Count = 32
     """Answers written together; changes speed, not greedy answers in float32."""
-
-
-class FewShotSection(Section):
-    """The few-shot baseline's choices; the best on validation is used."""
-
-    k: list[Count] = Field(default_factory=lambda: [8])
-    """Numbers of examples to try."""
-    seeds: Count = 1
-    """Random draws to try for each k."""
-
-
-class EvaluationSection(Section):
-    """How the result is judged."""
-
-    primary_metric: MetricName = "macro_f1"
-    """The one metric that the verdict is about."""
-    smallest_useful_gain: Annotated[float, Field(ge=0, lt=1)] = 0.02
-    """A gain below this is not worth having, in units of the metric (0.02 is two points)."""
-    not_worse_margin: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Margin of a non-inferiority claim. None: no such claim."""
-    systems: list[SystemName] = Field(default_factory=lambda: list(_SYSTEMS))
-    """What the user could have had without training; each is measured."""
-    baseline_model: str = "smollm2-135m"
-    """Language model of zero_shot and few_shot when no candidate is one. Otherwise the first candidate's model."""
-    probe_model: str = "minilm"
-    """Encoder whose frozen features the probe reads."""
-    scoring_rules: list[ScoringRule] = Field(default_factory=lambda: list(_SCORING_RULES))
-    """How a label's score is made from its tokens' log-probabilities; chosen on validation."""
-    selection_examples: Count = 100
-    """Validation records on which base systems choose rule, prompt, shots; candidates that write are judged on them."""
-    few_shot: FewShotSection = FewShotSection()
-    """The few-shot baseline."""
-    train_examples: Count = 100
-    """Training records on which the promoted system is scored, to show overfitting."""
-    resamples: Annotated[int, Field(ge=200, le=100_000)] = 2000
-    """Bootstrap resamples for intervals that have no closed form."""
-
-
-class GatesSection(Section):
-    """What must hold, or the command ends with exit code 3. Judged on the interval's lower bound."""
-
-    verdict: Literal["improved", "not_worse"] | None = None
-    """Required overall verdict. None: no such gate."""
-    minimum: dict[MetricName, float] = Field(default_factory=dict)
-    """Lower bounds that the promoted system's intervals must reach on the test set."""
 
 
 class HardwareSection(Section):
@@ -256,8 +214,15 @@ class CardSection(Section):
     """Who answers for the model."""
     intended_use: str | None = None
     """What it is for."""
-    limitations: str | None = None
+    out_of_scope: str | None = None
     """What it must not be used for."""
+    limitations: str | None = None
+    """What it is known to do badly."""
+    benchmark: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")] | None = None
+    """Hub id (`org/name`) of the benchmark that the test records are, for the hub's `.eval_results/`. None: the test
+    records are no benchmark of the hub, and no such file is written."""
+    benchmark_task: str = "default"
+    """The task of that benchmark, as its `eval.yaml` calls it."""
 
 
 class Recipe(Section):
@@ -287,6 +252,9 @@ class Recipe(Section):
     """Ways to try, each a set of overrides of model, prompt, adaptation, training and seed. Empty: one, as above."""
     evaluation: EvaluationSection = EvaluationSection()
     """How it is judged."""
+    systems: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Systems that `metier compare` judges on the test records, by name: each a run, a model made elsewhere, an
+    endpoint, or a file of answers. Empty: none."""
     gates: GatesSection = GatesSection()
     """What must hold."""
     privacy: PrivacySection = PrivacySection()
@@ -306,5 +274,5 @@ class Recipe(Section):
         return with_task_defaults(values)
 
 
-LATER_SECTIONS = ("systems", "search", "refinement")
+LATER_SECTIONS = ("search", "refinement")
 """Known section names that this version refuses with a clear message rather than ignoring them."""

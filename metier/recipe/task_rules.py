@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from metier.recipe.faults import Fault
+from metier.recipe.list_rules import ALSO_READ, list_rules
 from metier.recipe.section import Section
 from metier.recipe.sections import GenerationSection, Recipe
 from metier.recipe.tasks import TASK_DEFAULTS, WRITES
@@ -20,7 +21,7 @@ _CLASSIFICATION_ONLY: dict[str, tuple[str, ...]] = {
     ),
     "prompt": ("list_labels", "label_texts"),
     "training": ("class_weights",),
-    "evaluation": ("scoring_rules", "probe_model"),
+    "evaluation": ("scoring_rules", "probe_model", "probe_depths"),
 }  # fmt: skip
 _WRITING_ONLY = {
     "data": ("answer", "system", "wrong_answers"),
@@ -33,6 +34,7 @@ _ASKED = ("instruction",)
 def shared_rules(recipe: Recipe) -> Iterator[Fault]:
     """Fields of `data` that the task does not read."""
     yield from _unread(recipe, ("data", "evaluation"))
+    yield from list_rules(recipe)
     if recipe.task == "text":
         yield from _no_effect(recipe, "data", ("too_long",))
         yield from _no_effect(recipe, "evaluation", ("few_shot",))
@@ -50,7 +52,7 @@ def way_rules(recipe: Recipe) -> Iterator[Fault]:
     if recipe.task == "text":
         yield from _no_effect(recipe, "prompt", _ASKED)
         yield from _no_effect(recipe, "generation", tuple(GenerationSection.model_fields))
-    if recipe.adaptation.method == "head" or recipe.adaptation.head:
+    if recipe.task != "multilabel" and (recipe.adaptation.method == "head" or recipe.adaptation.head):
         field = "method" if recipe.adaptation.method == "head" else "head"
         fix = "A classification head cannot write: choose lora, freeze or full."
         yield Fault(("adaptation", field), f"does not fit `task: {recipe.task}`", "", fix)
@@ -64,10 +66,13 @@ def way_rules(recipe: Recipe) -> Iterator[Fault]:
 
 def _unread(recipe: Recipe, sections: tuple[str, ...]) -> Iterator[Fault]:
     for section in sections:
+        read = ALSO_READ.get(recipe.task, {}).get(section, ())
         if recipe.task != "classification":
-            yield from _no_effect(recipe, section, _CLASSIFICATION_ONLY.get(section, ()))
+            unread = (name for name in _CLASSIFICATION_ONLY.get(section, ()) if name not in read)
+            yield from _no_effect(recipe, section, tuple(unread))
         if recipe.task not in (*WRITES, "preference"):
-            yield from _no_effect(recipe, section, _WRITING_ONLY.get(section, ()))
+            unread = (name for name in _WRITING_ONLY.get(section, ()) if name not in read)
+            yield from _no_effect(recipe, section, tuple(unread))
 
 
 def _no_effect(recipe: Recipe, section: str, fields: tuple[str, ...]) -> Iterator[Fault]:

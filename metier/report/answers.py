@@ -124,7 +124,7 @@ def readings(summary: RunSummary) -> Readings:
     first = tuple(record for example, record in shown if picks.BY_HASH in example.why)
     ends = tuple(record for example, record in shown if picks.BY_HASH not in example.why)
     has_json = any(answer.fields for _, record in shown for answer in (record.gold, *record.others))
-    how = _how(len(first), found.n)
+    how = _how(len(first), found.n, f"{formats.set_words(found.set)} record")
     return Readings(first, ends, how, _picked(summary), has_json, _around(summary, system))
 
 
@@ -148,11 +148,11 @@ def _around(summary: RunSummary, own: str | None) -> tuple[tuple[str, Folded], .
     return tuple((f"{name} of every question", folded(str(text), limit=HEAD)) for name, text in parts if text)
 
 
-def _how(first: int, n: int) -> str:
+def _how(first: int, n: int, of: str) -> str:
     if first == n:
-        return f"All {formats.counted(n, 'test record')}, in the order of their ids, which are hashes."
+        return f"All {formats.counted(n, of)}, in the order of their ids, which are hashes."
     return (
-        f"The first {first} of {formats.counted(n, 'test record')} in the order of their ids, which are hashes of "
+        f"The first {first} of {formats.counted(n, of)} in the order of their ids, which are hashes of "
         "the question: nobody chose them."
     )
 

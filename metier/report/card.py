@@ -1,7 +1,8 @@
 """The model card: `README.md` of a run, with front matter that the Hugging Face hub understands.
 
 Takes a summary; gives Markdown. Nothing is left blank: what is unknown is said to be unknown. No text
-of a record appears in it.
+of a record appears in it. Formats: `model-index` as the hub's model card specification has it, and `.eval_results/`
+(huggingface.co/docs/hub/eval-results), which names a benchmark of the hub and so is written for those alone.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from metier.evaluation.results import Estimate
-from metier.report import cleaning, formats, provenance, sentences, tables, written
+from metier.evaluation.results import Estimate, Evaluation
+from metier.report import cleaning, effort, formats, licences, provenance, sentences, tables, written
 from metier.report.kinds import KINDS
 from metier.report.markdown import Markdown, code_block, escape_markdown, markdown_table
 from metier.report.summary import AttemptSummary, RunSummary
@@ -33,6 +34,12 @@ HUB_METRICS = {
         for average in ("macro", "micro", "weighted")
         for name in ("f1", "precision", "recall")
     },
+    "mcc": "matthews_correlation",
+    "hamming_loss": "hamming_loss",
+    "span_f1": "f1",
+    "span_precision": "precision",
+    "span_recall": "recall",
+    "span_f1_overlap": "f1",
     "exact_match": "exact_match",
     "token_f1": "f1",
     "field_f1": "f1",
@@ -49,6 +56,10 @@ HUB_METRICS = {
 TAGS = {"chat": ("conversational",)}
 """More tags for the hub, by task."""
 YOUR_TEXT = "WHAT YOU ASK"
+RESULTS_FOLDER = ".eval_results"
+"""Where the hub looks for results on benchmarks, beside the card."""
+DIGITS = 4
+"""Places after the point of a value that the hub shows."""
 
 
 def write_model_card(summary: RunSummary, path: Path) -> Path:
@@ -62,7 +73,44 @@ def write_model_card(summary: RunSummary, path: Path) -> Path:
         The same path.
     """
     write_text(path, render_card(summary))
+    results, card = benchmark_results(summary), sentences.section(summary.recipe, "card")
+    if results:
+        name = str(card["benchmark"]).rpartition("/")[2]
+        text = yaml.safe_dump(results, sort_keys=False, allow_unicode=True, width=1000)
+        write_text(path.parent / RESULTS_FOLDER / f"{name}.yaml", text)
     return path
+
+
+def benchmark_results(summary: RunSummary) -> list[dict[str, Any]]:
+    """The primary metric on the test set as an entry of `.eval_results/`; empty where the recipe names no benchmark.
+
+    What was measured on validation is no result on a benchmark.
+    """
+    card, system = sentences.section(summary.recipe, "card"), sentences.candidate_evaluation(summary)
+    metric, found = summary.comparison.primary_metric, summary.comparison
+    estimate = None if system is None else system.metrics.get(metric)
+    if not card.get("benchmark") or found.set != "test" or estimate is None or estimate.value is None:
+        return []
+    opened = "" if found.openings is None else f"; test set opened {formats.times(found.openings)}"
+    return [
+        {
+            "dataset": {"id": str(card["benchmark"]), "task_id": str(card.get("benchmark_task") or "default")},
+            "value": round(estimate.value, DIGITS),
+            "notes": f"{_metric_name(metric, estimate)}{opened}; measured with metier",
+        }
+    ]
+
+
+def read_front_matter(text: str) -> dict[str, Any]:
+    """The metadata of a card that may have been edited; empty where there is none that can be read."""
+    parts = text.split("---\n", 2)
+    if len(parts) < 3 or parts[0].strip():
+        return {}
+    try:
+        found = yaml.safe_load(parts[1])
+    except yaml.YAMLError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def render_card(summary: RunSummary) -> str:
@@ -111,28 +159,45 @@ def hub_base(attempt: AttemptSummary) -> str | None:
 
 
 def _measured(summary: RunSummary) -> dict[str, Estimate]:
-    """The promoted system's known test scores that the hub has a name for, primary first."""
+    """The promoted system's known scores that the hub has a name for, primary first."""
     system = sentences.candidate_evaluation(summary)
-    if system is None:
-        return {}
-    names = dict.fromkeys((summary.comparison.primary_metric, *system.metrics))
+    return {} if system is None else _known(system, summary.comparison.primary_metric)
+
+
+def _known(system: Evaluation, primary: str) -> dict[str, Estimate]:
+    names = dict.fromkeys((primary, *system.metrics))
     known = {name: system.metrics[name] for name in names if name in system.metrics and name in HUB_METRICS}
     return {name: estimate for name, estimate in known.items() if estimate.value is not None}
 
 
-def _model_index(summary: RunSummary) -> list[dict[str, Any]] | None:
-    metrics = [
-        {"type": HUB_METRICS[name], "value": round(estimate.value, 4), "name": _metric_name(name, estimate)}
-        for name, estimate in _measured(summary).items()
+def hub_metrics(system: Evaluation, primary: str) -> list[dict[str, Any]]:
+    """What `model-index` says of a system: the hub's name of each metric, its value, our name with the interval.
+
+    Args:
+        system: Usually the promoted one.
+        primary: The metric that comes first.
+    """
+    return [
+        {"type": HUB_METRICS[name], "value": round(estimate.value, DIGITS), "name": _metric_name(name, estimate)}
+        for name, estimate in _known(system, primary).items()
         if estimate.value is not None
     ]
+
+
+def _model_index(summary: RunSummary) -> list[dict[str, Any]] | None:
+    system = sentences.candidate_evaluation(summary)
+    metrics = [] if system is None else hub_metrics(system, summary.comparison.primary_metric)
     if not metrics:
         return None
+    card = sentences.section(summary.recipe, "card")
     result = {
         "task": {"type": KINDS[summary.task].hub_task, "name": KINDS[summary.task].hub_title},
-        "dataset": {"type": "private", "name": _data_name(summary), "split": "test"},
+        "dataset": {
+            "type": str(card.get("benchmark") or "private"), "name": _data_name(summary),
+            "split": summary.comparison.set,
+        },
         "metrics": metrics,
-    }
+    }  # fmt: skip
     return [{"name": summary.name, "results": [result]}]
 
 
@@ -172,7 +237,13 @@ def _view(summary: RunSummary) -> dict[str, Any]:
         "attempt": sentences.promoted_attempt(summary),
         "author": card.get("author"),
         "intended_use": card.get("intended_use"),
-        "out_of_scope": card.get("limitations"),
+        "out_of_scope": card.get("out_of_scope"),
+        "records": f"{formats.count(found.n)} {formats.set_words(found.set)} records",
+        "benchmark": card.get("benchmark") if found.set == "test" else None,
+        "energy": effort.energy_sentence(summary),
+        "compute": effort.compute_sentences(summary),
+        "licences_table": markdown_table(licences.licences_table(summary)),
+        "licence_findings": licences.licence_findings(summary),
         "licence": str(card.get("license") or "other"),
         "data_name": _data_name(summary),
         "labels": Markdown(", ".join(f"`{label.replace('`', chr(39))}`" for label in summary.data.labels)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from metier.evaluation.results import Ablation, Estimate, Evaluation
+from metier.evaluation.swap_values import SwapChange
 from metier.report import formats
 from metier.report.summary import RunSummary
 from metier.report.tables import Cell, Column, Row, Table, estimate_cell
@@ -60,16 +61,22 @@ def swaps_table(summary: RunSummary) -> Table | None:
     """Share of answers that change when a test record speaks of another group; None where that was not asked."""
     if not summary.swaps:
         return None
+    against = summary.looks.swaps
+    base = {} if against is None or against.base is None else {each.dimension: each for each in against.dimensions}
     rows = tuple(
         Row((
-            Cell(_dimension(found)), Cell(formats.count(found.n)),
-            estimate_cell(changed(found)), Cell(_counts(_left_out(found)) or "none"),
+            Cell(_dimension(found)), Cell(formats.count(found.n)), estimate_cell(changed(found)),
+            *_from_base(base.get(_dimension(found)), asked=bool(base)), Cell(_counts(_left_out(found)) or "none"),
         ))
         for found in summary.swaps
     )  # fmt: skip
+    beside = (
+        Column("Of the base", numeric=True), Column("Change from the base", numeric=True),
+        Column("p (Holm)", numeric=True),
+    )  # fmt: skip
     columns = (
         Column("Swapped"), Column("Copies", numeric=True), Column("Answers that change", numeric=True),
-        Column("Left out"),
+        *(beside if base else ()), Column("Left out"),
     )  # fmt: skip
     caption = (
         f"{summary.comparison.candidate} asked test records again, with names, pronouns or group words swapped: the "
@@ -79,11 +86,25 @@ def swaps_table(summary: RunSummary) -> Table | None:
     return Table(caption, columns, rows)
 
 
+def _from_base(change: SwapChange | None, *, asked: bool) -> tuple[Cell, ...]:
+    """The base's share, the change and its corrected p-value; no cells where no base was asked."""
+    if not asked:
+        return ()
+    if change is None:
+        return (Cell("not asked"), Cell("unknown"), Cell("unknown"))
+    p_value = "unknown" if change.p_holm is None else f"{change.p_holm:.3f}"
+    return (estimate_cell(change.base_changed), estimate_cell(change.change, with_sign=True), Cell(p_value))
+
+
 def swaps_lines(summary: RunSummary) -> list[str]:
     """The same as one sentence a dimension."""
+    against = summary.looks.swaps
     return [
-        f"Swapped {_dimension(found)}: {_percent(changed(found))} of {found.n:,} answers change."
-        for found in summary.swaps
+        *(
+            f"Swapped {_dimension(found)}: {_percent(changed(found))} of {found.n:,} answers change."
+            for found in summary.swaps
+        ),
+        *([against.sentence] if against is not None and against.base is not None else []),
     ]
 
 

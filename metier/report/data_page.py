@@ -9,11 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
-
 from metier.data.record.summary import DataRecord, RowGroup, StepRecord
 from metier.report import formats
+from metier.report.environment import page_environment
 from metier.report.tables import Cell, Column, Row, Table
 from metier.store.files import write_json, write_text
 
@@ -54,22 +52,11 @@ def render_data_page(record: DataRecord) -> str:
     Args:
         record: What is shown.
     """
-    environment = Environment(
-        loader=PackageLoader("metier.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=lambda value: formats.printable(value) if type(value) is str else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["ticked"] = _ticked
-    environment.filters["drawn"] = escape  # the macros name it; this page has no figure
-    style, _, _ = environment.loader.get_source(environment, "style.css")  # type: ignore[union-attr]
+    environment, style = page_environment()
     return environment.get_template("data_page.html").render(
         record=record,
         sections=SECTIONS,
-        # Our own style sheet is all that is not escaped here.
-        style=Markup(style),
+        style=style,
         facts=_facts(record),
         decide=decide_table(record),
         steps=steps_table(record),
@@ -270,12 +257,3 @@ def _excerpt(text: str | None) -> str:
     if text is None:
         return ""
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT].rstrip()}…"
-
-
-def _ticked(text: str) -> Markup:
-    """Text, escaped, in which `these signs` become code; an odd sign stays what it is."""
-    parts = text.split("`")
-    if len(parts) % 2 == 0:
-        return escape(text)
-    code = Markup("<code>{}</code>")
-    return Markup("").join(code.format(part) if number % 2 else escape(part) for number, part in enumerate(parts))

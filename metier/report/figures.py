@@ -7,12 +7,14 @@ written, not drawn.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from metier.evaluation.results import Difference, Estimate, Evaluation
+from metier.evaluation.results import Difference, Evaluation
 from metier.report import canvas, formats
 from metier.report.canvas import Drawing, Sheet, write
+from metier.report.closer_figures import CloserFigures, draw_closer
+from metier.report.points import Point, draw_points, few_ticks, read_aloud
 from metier.report.sentences import other_differences
 from metier.report.summary import AttemptSummary, RunSummary
 from metier.report.tables import minus_baseline, shown_metrics, tone_of
@@ -20,23 +22,11 @@ from metier.report.written import has_loss
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.ticker import MaxNLocator
 
-ROW = 34
 MOST_LABELS = 30
 """Above this a heat map cannot be read, and the page shows a table of pairs."""
 MOST_POINTS = 500
 TONES = {"good": canvas.GOOD, "bad": canvas.BAD, "calm": canvas.ACCENT, "doubt": canvas.DOUBT}
-
-
-@dataclass(frozen=True)
-class Point:
-    """A named estimate and the colour in which it is drawn."""
-
-    label: str
-    estimate: Estimate | None
-    colour: str
-    strong: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +41,14 @@ class Figures:
     confusion: tuple[Drawing, ...]
     loss: tuple[Drawing, ...] = ()
     """Loss of gold answers, of the systems that give probabilities."""
+    closer: CloserFigures = field(default_factory=CloserFigures)
+    """What was found when one looked closer."""
 
     def every(self) -> tuple[Drawing, ...]:
         """All of them, in the order of the page."""
         curves = tuple(drawing for drawings in self.learning.values() for drawing in drawings)
-        return (*self.systems, *self.differences, *curves, *self.overfitting, *self.confusion, *self.loss)
+        first = (*self.systems, *self.differences, *self.closer.every(), *curves)
+        return (*first, *self.overfitting, *self.confusion, *self.loss)
 
 
 def draw_figures(summary: RunSummary) -> Figures:
@@ -71,6 +64,7 @@ def draw_figures(summary: RunSummary) -> Figures:
         overfitting=_overfitting(summary),
         confusion=() if heat is None else (heat,),
         loss=() if "loss" in metrics else _loss(summary),
+        closer=draw_closer(summary),
     )
 
 
@@ -99,11 +93,14 @@ def draw_systems(summary: RunSummary, metric: str) -> Drawing:
         for system in summary.test
     ]  # fmt: skip
     title = formats.metric_heading(metric)
-    sheet = _draw_points(points)
+    sheet = draw_points(points)
     return sheet.finish(
         name=f"systems-{metric}",
-        caption=f"{title} on the test set. A line is the 95 % interval.",
-        alt=f"{title} of every system on the test set with 95 % intervals: {_read_aloud(points)}.",
+        caption=f"{title} on the {formats.set_words(summary.comparison.set)} set. A line is the 95 % interval.",
+        alt=(
+            f"{title} of every system on the {formats.set_words(summary.comparison.set)} set with 95 % intervals: "
+            f"{read_aloud(points)}."
+        ),
     )
 
 
@@ -111,9 +108,9 @@ def draw_differences(summary: RunSummary, differences: Sequence[Difference]) -> 
     """The candidate minus each baseline, with the paired interval, zero and the smallest useful gain."""
     metric, gain = differences[0].metric, summary.comparison.smallest_useful_gain
     points = [Point(d.baseline, d.difference, TONES[tone_of(d.verdict)], strong=True) for d in differences]
-    sheet = _draw_points(points, with_sign=True, useful_gain=gain)
+    sheet = draw_points(points, with_sign=True, band=gain)
     title = minus_baseline(metric, summary.comparison.candidate)
-    aloud = _read_aloud(points, with_sign=True)
+    aloud = read_aloud(points, with_sign=True)
     return sheet.finish(
         name=f"differences-{metric}",
         caption=(
@@ -133,80 +130,12 @@ def _overfitting(summary: RunSummary) -> tuple[Drawing, ...]:
         for name, estimate in found.values.items()
     ]
     title = formats.metric_heading(found.metric)
-    drawing = _draw_points(points).finish(
+    drawing = draw_points(points).finish(
         name="overfitting",
         caption=f"{title} of {summary.comparison.candidate} on each set, with 95 % intervals.",
-        alt=f"{title} of {summary.comparison.candidate}: {_read_aloud(points)}.",
+        alt=f"{title} of {summary.comparison.candidate}: {read_aloud(points)}.",
     )
     return (drawing,)
-
-
-def _read_aloud(points: Sequence[Point], *, with_sign: bool = False) -> str:
-    form = formats.signed if with_sign else formats.score
-    parts = []
-    for point in points:
-        if point.estimate is None or point.estimate.value is None:
-            parts.append(f"{point.label} unknown")
-        else:
-            between = formats.interval(point.estimate, with_sign=with_sign)
-            parts.append(f"{point.label} {form(point.estimate.value)} ({between})")
-    return "; ".join(parts)
-
-
-def _draw_points(points: Sequence[Point], *, with_sign: bool = False, useful_gain: float | None = None) -> Sheet:
-    """One row a point: name, interval as a line, value as a dot, number at the right."""
-    names = [formats.shortened(point.label, 20) for point in points]
-    sheet = Sheet(height=ROW * max(1, len(points)) + 34)
-    axes = sheet.axes(left=canvas.label_width(names, most=150), right=68, top=4, bottom=30)
-    low, high = _range(points, must_show=() if useful_gain is None else (0.0, useful_gain))
-    axes.set_xlim(low, high)
-    axes.set_ylim(len(points) - 0.5, -0.5)
-    axes.set_yticks([])
-    axes.xaxis.set_major_locator(_few_ticks())
-    axes.grid(axis="x", color=canvas.LINE, linewidth=0.8)
-    axes.set_axisbelow(True)
-    if useful_gain is not None:
-        axes.axvspan(0, useful_gain, color=canvas.LINE, alpha=0.55, linewidth=0)
-        axes.axvline(0, color=canvas.INK, linewidth=1)
-    for number, (point, name) in enumerate(zip(points, names, strict=True)):
-        _draw_point(axes, number, point, name, with_sign=with_sign)
-    return sheet
-
-
-def _draw_point(axes: Axes, number: int, point: Point, name: str, *, with_sign: bool) -> None:
-    weight = "bold" if point.strong and not with_sign else "normal"
-    side: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "fontweight": weight}
-    write(axes, -0.03, number, name, ha="right", **side)
-    value = None if point.estimate is None else point.estimate.value
-    if point.estimate is None or value is None:
-        write(axes, 1.04, number, "unknown", ha="left", colour=canvas.MUTED, **{**side, "fontsize": 12})
-        return
-    if point.estimate.low is not None and point.estimate.high is not None:
-        ends = (point.estimate.low, point.estimate.high)
-        axes.plot(ends, (number, number), color=point.colour, linewidth=3, alpha=0.45, solid_capstyle="round")
-    axes.plot([value], [number], "o", color=point.colour, markersize=8, markeredgecolor=canvas.PAPER)
-    text = formats.signed(value) if with_sign else formats.score(value)
-    write(axes, 1.04, number, text, ha="left", **side)
-
-
-def _range(points: Sequence[Point], *, must_show: Sequence[float]) -> tuple[float, float]:
-    """Limits that hold every interval with some air."""
-    numbers = list(must_show)
-    for point in points:
-        if point.estimate is not None:
-            found = (point.estimate.value, point.estimate.low, point.estimate.high)
-            numbers += [number for number in found if number is not None]
-    if not numbers:
-        return 0.0, 1.0
-    low, high = min(numbers), max(numbers)
-    air = max(0.06 * (high - low), 0.01)
-    return low - air, high + air
-
-
-def _few_ticks() -> MaxNLocator:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10])
 
 
 def _curves(summary: RunSummary, attempt: AttemptSummary) -> tuple[Drawing, ...]:
@@ -274,8 +203,8 @@ def _curve_sheet() -> tuple[Sheet, Axes]:
     axes.set_xlabel("optimiser step", color=canvas.MUTED, fontsize=canvas.SIZE, labelpad=6)
     axes.grid(axis="y", color=canvas.LINE, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.xaxis.set_major_locator(_few_ticks())
-    axes.yaxis.set_major_locator(_few_ticks())
+    axes.xaxis.set_major_locator(few_ticks())
+    axes.yaxis.set_major_locator(few_ticks())
     return sheet, axes
 
 
@@ -302,7 +231,7 @@ def draw_confusion(system: Evaluation) -> Drawing | None:
     return sheet.finish(
         name="confusion",
         caption=(
-            "Rows are right answers, columns are given answers, numbers are test records. "
+            "Rows are right answers, columns are given answers, numbers are records. "
             "Right ones lie on the diagonal; a stronger colour is a larger share of the row."
         ),
         alt=f"Confusion of {system.system} over {len(rows)} labels: {right} of {system.n} records on the diagonal.",

@@ -24,6 +24,7 @@ METRIC_TITLES = {
     "macro_recall": "Macro recall",
     "micro_recall": "Micro recall",
     "weighted_recall": "Weighted recall",
+    "mcc": "MCC",
 }
 """Metrics of labels; those of texts are named by evaluation's own table."""
 
@@ -31,6 +32,8 @@ _WRITTEN = ("json_valid", "field_f1", "chrf", "rougeL", "bleu", "exact_match", "
 _TERSE = ("json_valid", "field_f1", "chrf", "loss")
 PAGE_METRICS: Mapping[str, tuple[str, ...]] = {
     "classification": ("accuracy", "macro_f1"), "generation": _WRITTEN, "chat": _WRITTEN, "text": ("loss",),
+    "multilabel": ("macro_f1", "micro_f1", "exact_match", "hamming_loss", "invalid"),
+    "extraction": ("span_f1", "span_precision", "span_recall", "span_f1_overlap", "invalid"),
 }  # fmt: skip
 """Task -> what the page's table of systems shows beside the primary metric."""
 TERMINAL_METRICS: Mapping[str, tuple[str, ...]] = {**PAGE_METRICS, "generation": _TERSE, "chat": _TERSE}
@@ -66,11 +69,13 @@ def metric_title(name: str) -> str:
 def metric_words(name: str) -> str:
     """A metric's name inside a sentence: `macro_f1` is `macro F1`, `chrf` is `chrF`."""
     if name in METRIC_TITLES:
-        return METRIC_TITLES[name][:1].lower() + METRIC_TITLES[name][1:]
+        title = METRIC_TITLES[name]
+        return title if title.isupper() else title[:1].lower() + title[1:]
     # Numpy comes with the table of text metrics: it is loaded when one is named.
-    from metier.evaluation.text_metrics import TEXT_METRICS
+    from metier.evaluation.written.text_metrics import row_of
 
-    return TEXT_METRICS[name].title if name in TEXT_METRICS else name.replace("_", " ").lower()
+    row = row_of(name)
+    return row.title if row is not None else name.replace("_", " ").lower()
 
 
 def metric_heading(name: str) -> str:
@@ -82,7 +87,7 @@ def lower_is_better(name: str) -> bool:
     """Whether a lower value of a metric is the better one."""
     if name in METRIC_TITLES:
         return False
-    from metier.evaluation.text_metrics import sign
+    from metier.evaluation.written.text_metrics import sign
 
     return sign(name) < 0
 
@@ -110,6 +115,27 @@ def interval(estimate: Estimate, *, with_sign: bool = False) -> str:
     return f"{form(estimate.low)} to {form(estimate.high)}"
 
 
+def set_words(name: str) -> str:
+    """A set's name for a person: `out_of_fold` is `out-of-fold`."""
+    return name.replace("_", "-")
+
+
+def percent(value: float | None) -> str:
+    """A share as a percentage: `80 %`, `99.2 %`, `99.97 %`. What is not all or nothing never reads as 100 or 0.
+
+    Args:
+        value: Between 0 and 1; None is unknown.
+    """
+    if value is None:
+        return UNKNOWN
+    left = min(value, 1 - value)
+    decimals = 2 if 0 < left < 0.005 else 1
+    text = f"{100 * value:.{decimals}f}"
+    if left > 0 and float(text) in (0.0, 100.0):
+        return "< 0.01 %" if value < 0.5 else "> 99.99 %"
+    return f"{text.rstrip('0').rstrip('.')} %"
+
+
 def p_value(value: float | None) -> str:
     """A p-value with three decimals; below that it says so."""
     if value is None:
@@ -120,6 +146,12 @@ def p_value(value: float | None) -> str:
 def count(value: int | None) -> str:
     """A whole number with thousands separated: `12,345`."""
     return UNKNOWN if value is None else f"{value:,}"
+
+
+def about(value: int) -> str:
+    """A count that is only known roughly: two leading digits, rounded up: `2,411` is `2,500`."""
+    size = max(1, 10 ** (len(str(value)) - 2))
+    return f"{-(-value // size) * size:,}"
 
 
 def counted(value: int, noun: str, plural: str = "") -> str:

@@ -18,13 +18,17 @@ from metier.data.card import DataCard
 from metier.data.privacy.account import Account
 from metier.data.record.summary import StepRecord
 from metier.errors import RunFolderError
+from metier.evaluation.evidence import ErrorReport, Robustness, SeedStatement, SliceReport, Trust
 from metier.evaluation.files import read_ablation, read_comparison, read_evaluations, read_overfitting
-from metier.evaluation.results import Comparison, Evaluation
+from metier.evaluation.looks import read_look
+from metier.evaluation.results import Comparison, Evaluation, FoldReport
+from metier.evaluation.standings import JudgeReport
+from metier.evaluation.swap_values import SwapReport
 from metier.model.summary import ModelSummary
 from metier.planning.receipt_values import Receipt
 from metier.report.picks import Asked, pick
 from metier.report.sentences import is_strict, section
-from metier.report.summary import AttemptSummary, RunSummary
+from metier.report.summary import AttemptSummary, Looks, RunSummary
 from metier.store.files import read_json, read_json_lines
 from metier.store.run_folder import AttemptFolder, DataFolder, RunFolder, read_state
 from metier.store.values import from_plain
@@ -34,6 +38,8 @@ T = TypeVar("T")
 CARD, LOCK, CHOSEN, MODEL, HISTORY, PROMPT, PLAN = "card", "lock", "chosen", "model", "history", "prompt", "plan"
 PRIVACY = "privacy"
 """The `format` of the files that are read here, as their writers name it."""
+OUT_OF_FOLD = "out_of_fold"
+"""The set of all rows, each answered by a model that was trained without it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +54,7 @@ def gather_summary(folder: RunFolder) -> RunSummary:
     """Read everything that a report shows.
 
     Args:
-        folder: A run that reached its comparison on the test set.
+        folder: A run that reached its comparison on the test set, or on what the recipe says in its place.
 
     Raises:
         RunFolderError: A file is missing or damaged; the message names it.
@@ -56,12 +62,14 @@ def gather_summary(folder: RunFolder) -> RunSummary:
     state = read_state(folder)
     recipe = _read_recipe(folder.recipe)
     lock = _content(read_json(_present(folder.lock), format=LOCK))
-    comparison = read_comparison(_present(folder.comparison("test")).parent)
-    test = _promoted_last(read_evaluations(_present(folder.results("test")).parent), comparison.candidate)
+    where = _evaluation_of_the_verdict(folder, recipe)
+    comparison = read_comparison(where)
+    test = _promoted_last(read_evaluations(where), comparison.candidate)
     seconds, stage_seconds = _times(folder.events)
     asked = Asked(
         task=str(recipe.get("task", "classification")), test=test, comparison=comparison,
-        options=section(recipe, "report"), records=folder.split("test"), strict=is_strict(recipe),
+        options=section(recipe, "report"), records=_records(folder, comparison.set),
+        strict=is_strict(recipe),
     )  # fmt: skip
     shown = pick(asked)
     return RunSummary(
@@ -88,7 +96,32 @@ def gather_summary(folder: RunFolder) -> RunSummary:
         ablation=read_ablation(folder.evaluation_of("ablation").path),
         swaps=_swaps(folder.evaluation),
         privacy=_privacy(folder.privacy),
+        looks=_looks(where),
     )
+
+
+def _evaluation_of_the_verdict(folder: RunFolder, recipe: Mapping[str, Any]) -> Path:
+    """The evaluation folder of the set that the recipe wants judged."""
+    asked = section(recipe, "evaluation")
+    where = folder.evaluation_of(OUT_OF_FOLD if asked.get("folds") else str(asked.get("split", "test")))
+    _present(where.comparison)
+    return _present(where.results).parent
+
+
+def _records(folder: RunFolder, set_name: str) -> tuple[Path, ...]:
+    """The splits in which the answered records lie."""
+    names = ("train", "validation", "test") if set_name == OUT_OF_FOLD else (set_name,)
+    found = tuple(path for name in names if (path := folder.split(name)).exists())
+    return found or (folder.split(names[-1]),)
+
+
+def _looks(where: Path) -> Looks:
+    """What was found when one looked closer."""
+    return Looks(
+        trust=read_look(Trust, where), slices=read_look(SliceReport, where), robustness=read_look(Robustness, where),
+        errors=read_look(ErrorReport, where), seeds=read_look(SeedStatement, where),
+        folds=read_look(FoldReport, where), judge=read_look(JudgeReport, where), swaps=read_look(SwapReport, where),
+    )  # fmt: skip
 
 
 def _steps(folder: Path) -> tuple[StepRecord, ...]:
@@ -198,14 +231,15 @@ def _times(events: Path) -> tuple[float, dict[str, float]]:
     """Seconds of work in all, and by stage, from the event log.
 
     Stages lie inside each other and a run may rest before it is resumed: the total is the time that is
-    covered by at least one stage.
+    covered by at least one stage. The report's own time is left out: the page is written before it is known, and
+    a page that is written again must be the same.
     """
     if not events.exists():
         return 0.0, {}
     stages: dict[str, float] = {}
     spans = []
     for row in read_json_lines(events):
-        if row.get("kind") == "stage_finished":
+        if row.get("kind") == "stage_finished" and row["stage"] != "report":
             seconds = float(row["seconds"])
             end = datetime.fromisoformat(row["time"])
             stages[row["stage"]] = stages.get(row["stage"], 0.0) + seconds

@@ -11,6 +11,13 @@ from dataclasses import dataclass
 _HEAD = {"verdict": "Verdict", "systems": "Systems"}
 _MIDDLE = {
     "differences": "Differences",
+    "judge": "Judge model",
+    "folds": "Folds",
+    "seeds": "Seeds",
+    "trust": "What it answers alone",
+    "slices": "Where it is weak",
+    "robustness": "Changed wording",
+    "errors": "Rows to check",
     "candidates": "Candidates",
     "learning": "Learning",
     "overfitting": "Overfitting",
@@ -105,7 +112,41 @@ PASSAGES = Kind(
         "question about it.",
     ),
 )
+LABEL_SETS = Kind(
+    sections={**_HEAD, **_MIDDLE, "labels": "Labels", "examples": "Examples", **_TAIL},
+    card="card-lists.md",
+    hub_task="text-classification",
+    hub_title="Multi-label classification",
+    beside="exact_match",
+    costs_apart=False,
+    gained="Gained: records whose labels only it has exactly right. Lost: those that only the baseline has.",
+    detectable="the metric",
+    splits="Labels in each split",
+    missing=_ALWAYS_MISSING,
+    limits=(
+        "A record can have several labels: an F1 counts labels, exact match counts records whose labels are all right "
+        "and no others.",
+    ),
+)
+SPANS = Kind(
+    sections={**_HEAD, **_MIDDLE, "labels": "Labels", "examples": "Examples", **_TAIL},
+    card="card-lists.md",
+    hub_task="token-classification",
+    hub_title="Token classification",
+    beside="exact_match",
+    costs_apart=False,
+    gained="Gained: records whose pieces only it has exactly right. Lost: those that only the baseline has.",
+    detectable="the metric",
+    splits="Labels in each split",
+    missing=_ALWAYS_MISSING,
+    limits=(
+        "A piece counts as found where its first and last character and its label are right; by overlap where it "
+        "shares a character with a right one of its label. Where a piece begins and ends is often a matter of taste of "
+        "whoever marked the data.",
+    ),
+)
 KINDS: Mapping[str, Kind] = {
-    "classification": LABELS, "generation": ANSWERS, "chat": ANSWERS, "text": PASSAGES,
+    "classification": LABELS, "generation": ANSWERS, "chat": ANSWERS, "text": PASSAGES, "multilabel": LABEL_SETS,
+    "extraction": SPANS,
 }  # fmt: skip
 """Task of a recipe -> how it is shown."""

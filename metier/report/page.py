@@ -6,14 +6,25 @@ template's escaping; only our own style sheet and our own figures are put in as 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
-
-from metier.report import answers, cleaning, formats, provenance, sentences, tables, written
+from metier.report import (
+    answers,
+    cleaning,
+    closer,
+    formats,
+    openings,
+    provenance,
+    questions,
+    sentences,
+    tables,
+    trainings,
+    written,
+)
 from metier.report import receipt as receipts
+from metier.report.environment import page_environment
 from metier.report.figures import Figures
 from metier.report.kinds import KINDS
 from metier.report.summary import AttemptSummary, Example, RunSummary
@@ -22,7 +33,12 @@ from metier.report.tables import Table
 LONGEST_EXAMPLE = 700
 """Characters of an example's text that are shown."""
 VERDICT_SIGNS = {"improved": "▲", "regressed": "▼", "not worse": "="}
-ONLY_WITH = {"fields": written.fields_table, "loss": written.loss_table}
+ONLY_WITH: Mapping[str, Callable[[RunSummary], object | None]] = {
+    "fields": written.fields_table, "loss": written.loss_table, "trust": closer.probabilities,
+    "slices": closer.slices_shown, "robustness": lambda summary: summary.looks.robustness,
+    "errors": lambda summary: summary.looks.errors, "seeds": lambda summary: summary.looks.seeds,
+    "folds": lambda summary: summary.looks.folds, "judge": lambda summary: summary.looks.judge,
+}  # fmt: skip
 """Sections that are left out where there is nothing to show in them."""
 
 
@@ -55,29 +71,18 @@ def render_page(summary: RunSummary, figures: Figures) -> str:
         summary: What is shown.
         figures: The drawings to put inside.
     """
-    environment = Environment(
-        loader=PackageLoader("metier.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=lambda value: formats.printable(value) if type(value) is str else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    # Our own style sheet and our own figures (whose texts are escaped) are all that is not escaped here.
-    environment.filters["drawn"] = lambda drawing: Markup(drawing.inline)
-    environment.filters["ticked"] = _ticked
-    environment.filters["heading"] = formats.metric_heading
-    style, _, _ = environment.loader.get_source(environment, "style.css")  # type: ignore[union-attr]
+    environment, style = page_environment()
     return environment.get_template("page.html").render(
         summary=summary,
         sections=shown_sections(summary),
         kind=KINDS[summary.task],
         figures=figures,
-        style=Markup(style),
+        style=style,
         **_verdict(summary),
         **_evidence(summary, figures),
         **_background(summary),
         **_texts(summary),
+        **_closer(summary),
     )
 
 
@@ -91,15 +96,6 @@ def shown_sections(summary: RunSummary) -> dict[str, str]:
     }
 
 
-def _ticked(text: str) -> Markup:
-    """Text, escaped, in which `these signs` become code; an odd sign stays what it is."""
-    parts = text.split("`")
-    if len(parts) % 2 == 0:
-        return escape(text)
-    code = Markup("<code>{}</code>")
-    return Markup("").join(code.format(part) if number % 2 else escape(part) for number, part in enumerate(parts))
-
-
 def _verdict(summary: RunSummary) -> dict[str, Any]:
     found = summary.comparison
     failed = sum(not gate.passed for gate in found.gates)
@@ -107,6 +103,7 @@ def _verdict(summary: RunSummary) -> dict[str, Any]:
         "sign": VERDICT_SIGNS.get(found.verdict, "?"),
         "tone": tables.tone_of(found.verdict),
         "facts": _facts(summary),
+        "replies": questions.replies(summary),
         "openings": sentences.openings_sentence(summary),
         "gates": tables.gates_table(summary),
         "gates_sentence": _gates_sentence(len(found.gates), failed),
@@ -131,10 +128,10 @@ def _facts(summary: RunSummary) -> tuple[Fact, ...]:
         system = systems.get(name) if name else None
         cell = tables.estimate_cell(None if system is None else system.metrics.get(metric))
         facts.append(Fact(label, cell.text, f"{name}: {cell.note}" if name else "no baseline was measured"))
-    openings = found.openings
-    facts.append(Fact("Test records", formats.count(found.n), "the same for every system"))
-    seen = formats.UNKNOWN if openings is None else formats.times(openings)
-    facts.append(Fact("Test set opened", seen, "not recorded" if openings is None else "this run included"))
+    words = formats.set_words(found.set).capitalize()
+    facts.append(Fact(f"{words} records", formats.count(found.n), "the same for every system"))
+    opened = "Looks at these rows" if found.set == "out_of_fold" else "Test set opened"
+    facts.append(Fact(opened, *openings.openings_fact(found)))
     chosen = sentences.promoted_attempt(summary)
     if chosen is not None:
         facts.append(Fact("Promoted", chosen.name, f"{chosen.model.name}, {chosen.model.method}"))
@@ -167,6 +164,29 @@ def _evidence(summary: RunSummary, figures: Figures) -> dict[str, Any]:
         "examples": _examples(summary),
         "shows_texts": sentences.shows_texts(summary),
         "strict": sentences.is_strict(summary.recipe),
+    }
+
+
+def _closer(summary: RunSummary) -> dict[str, Any]:
+    """What was found when one looked closer."""
+    looks = summary.looks
+    shown = [(name, closer.reliability_table(name, found)) for name, found, _ in closer.calibrations(looks.trust)]
+    worst, others = closer.slices_tables(summary)
+    return {
+        "trust_table": closer.trust_table(looks.trust),
+        "reliability_tables": [(name, table) for name, table in shown if table is not None],
+        "promise": closer.promise_table(looks.trust),
+        "coverage": closer.coverage_table(looks.trust),
+        "worst_slices": worst,
+        "other_slices": others,
+        "slices_left_out": closer.left_out_lines({} if looks.slices is None else looks.slices.left_out),
+        "gaps": closer.gaps_table(summary),
+        "robustness": closer.robustness_table(summary),
+        "rows_to_check": closer.rows_table(summary),
+        "explained": closer.explained_table(summary),
+        "seeds": trainings.seeds_table(looks.seeds),
+        "folds": trainings.folds_table(looks.folds),
+        "judge": trainings.judge_table(looks.judge),
     }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,8 @@ class Asked:
     comparison: Comparison
     options: Mapping[str, Any]
     """The recipe's section `report`."""
-    records: Path
-    """The test split."""
+    records: tuple[Path, ...]
+    """The splits in which the answered records lie."""
     strict: bool = False
     """Whether records are named by file, row and hash alone: texts are not there."""
 
@@ -211,7 +211,7 @@ def _values(metric: str, units: Iterable[Sequence[tuple[float, ...]]]) -> list[f
     """A metric of each unit from what its items add; None where that is unknown or undefined."""
     import numpy as np
 
-    from metier.evaluation.text_metrics import TEXT_METRICS
+    from metier.evaluation.written.text_metrics import TEXT_METRICS
 
     found = TEXT_METRICS.get(metric)
     rows = list(units)
@@ -226,7 +226,7 @@ def _values(metric: str, units: Iterable[Sequence[tuple[float, ...]]]) -> list[f
 
 def _gains(asked: Asked, scores: Mapping[str, Mapping[str, float | None]]) -> dict[str, float]:
     """How much better the candidate is than the best baseline, record by record, where both are known."""
-    from metier.evaluation.text_metrics import sign
+    from metier.evaluation.written.text_metrics import sign
 
     own = scores.get(asked.comparison.candidate, {})
     rival = scores.get(asked.comparison.best_baseline or "", {})
@@ -249,7 +249,15 @@ def _chosen(ids: Sequence[str], gains: Mapping[str, float], *, first: int, most:
     return {id: tuple(why) for id, why in reasons.items()}
 
 
-def _read_rows(path: Path, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _read_rows(paths: Sequence[Path], ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Text and turns of these records, and of no others."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in paths:
+        found |= _rows_of(path, ids)
+    return found
+
+
+def _rows_of(path: Path, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Text and turns of these records, and of no others."""
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -267,7 +275,31 @@ def _read_rows(path: Path, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         raise RunFolderError(str(path), "is damaged: no readable Parquet", "", "Run the recipe again.") from error
 
 
+def _pieces(asked: Asked) -> Shown:
+    """As `_choices`, with pieces as words where texts may be shown; otherwise they are character offsets."""
+    shown = _choices(asked)
+    return replace(shown, examples=tuple(map(_in_words, shown.examples)))
+
+
+def _in_words(example: Example) -> Example:
+    """An example whose pieces are named by their words, `Ada Lovelace (PERSON)`."""
+    text = example.text
+    if text is None:
+        return example
+
+    def said(answer: str) -> str:
+        try:
+            rows = json.loads(answer)
+        except ValueError:
+            return answer  # it was no list
+        return "; ".join(f"{text[start:end] or 'not in the text'} ({label})" for start, end, label in rows) or "nothing"
+
+    answers = {name: None if answer is None else said(answer) for name, answer in example.answers.items()}
+    return replace(example, gold=said(example.gold), answers=answers)
+
+
 PICKS: Mapping[str, Callable[[Asked], Shown]] = {
     "classification": _choices, "generation": _answers, "chat": _answers, "text": _documents,
+    "multilabel": _choices, "extraction": _pieces,
 }  # fmt: skip
 """Task -> the records that the page shows."""

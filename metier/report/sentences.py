@@ -11,7 +11,7 @@ from typing import Any
 
 from metier.data.card import DataCard
 from metier.evaluation.results import Difference, Evaluation
-from metier.report import formats
+from metier.report import formats, openings
 from metier.report.kinds import KINDS
 from metier.report.summary import AttemptSummary, RunSummary
 
@@ -66,13 +66,8 @@ def _validation_value(attempt: AttemptSummary, metric: str) -> float | None:
 
 
 def openings_sentence(summary: RunSummary) -> str:
-    """How often the test set was opened."""
-    openings = summary.comparison.openings
-    if openings is None:
-        return "How often this test set was opened was not recorded."
-    if openings <= 1:
-        return "The test set was opened once, by this run."
-    return f"The test set was opened {formats.times(openings)}, this run included."
+    """How often the test set was opened, or that it stayed closed."""
+    return openings.openings_sentence(summary.comparison)
 
 
 def effort_sentence(attempt: AttemptSummary) -> str:
@@ -103,9 +98,13 @@ def not_measured(summary: RunSummary) -> tuple[str, ...]:
     """What this run did not look at. Not measured is not the same as no problem."""
     names = {name for system in summary.test for name in system.metrics}
     missing = list(KINDS[summary.task].missing)
-    if not any(part in name for name in names for part in CALIBRATION_METRICS):
+    trust = summary.looks.trust
+    looked = trust is not None and bool(trust.calibration)
+    if not looked and not any(part in name for name in names for part in CALIBRATION_METRICS):
         missing.append("calibration (whether its confidence can be trusted)")
-    return (*missing, "energy and emissions")
+    energy = None if summary.receipt is None else summary.receipt.line("energy")
+    known = energy is not None and energy.measured is not None
+    return (*missing, "emissions" if known else "energy and emissions")
 
 
 def limitations(summary: RunSummary) -> tuple[str, ...]:
@@ -122,7 +121,7 @@ def limitations(summary: RunSummary) -> tuple[str, ...]:
 
 def _size_limits(summary: RunSummary) -> list[str]:
     found = summary.comparison
-    text = f"The test set has {formats.counted(found.n, 'record')}."
+    text = f"The {formats.set_words(found.set)} set has {formats.counted(found.n, 'record')}."
     labels = KINDS[summary.task].detectable == "accuracy"
     rows = found.accuracy_differences if labels else found.differences
     detectable = [row.smallest_detectable for row in rows if row.smallest_detectable is not None]
@@ -133,14 +132,8 @@ def _size_limits(summary: RunSummary) -> list[str]:
             "would be missed more often than one time in five."
         )
     lines = [text]
-    if found.openings is None:
-        lines.append("How often the test set was opened was not recorded: the numbers may be optimistic.")
-    elif found.openings > 1:
-        lines.append(
-            f"The test set was opened {formats.times(found.openings)}. Every look that leads to a change makes the "
-            "next number more optimistic."
-        )
-    if len(summary.attempts) > 1:
+    lines += openings.openings_limits(found)
+    if len(summary.attempts) > 1 and found.set == "test":
         lines.append("Validation chose the candidate, so validation numbers flatter it; the test set did not choose.")
     unknown = sum(estimate.value is None for system in summary.test for estimate in system.metrics.values())
     if unknown:
@@ -149,6 +142,10 @@ def _size_limits(summary: RunSummary) -> list[str]:
 
 
 def _seed_limits(summary: RunSummary) -> list[str]:
+    seeds = summary.looks.seeds
+    if seeds is not None and len(seeds.values) > 1:
+        few = f" An interval needs {TRUSTED_SEEDS} seeds or more." if len(seeds.values) < TRUSTED_SEEDS else ""
+        return [f"The verdict is about this model; {len(seeds.values)} trainings speak of the recipe.{few}"]
     seed = summary.recipe.get("seed", summary.lock.get("seed"))
     which = "" if seed is None else f" ({seed})"
     return [

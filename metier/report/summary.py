@@ -10,7 +10,10 @@ from metier.data.card import DataCard
 from metier.data.privacy.account import Account
 from metier.data.record.summary import StepRecord
 from metier.data.records import Message
-from metier.evaluation.results import Ablation, Comparison, Evaluation, Overfitting
+from metier.evaluation.evidence import ErrorReport, Robustness, SeedStatement, SliceReport, Trust
+from metier.evaluation.results import Ablation, Comparison, Evaluation, FoldReport, Overfitting
+from metier.evaluation.standings import JudgeReport
+from metier.evaluation.swap_values import SwapReport
 from metier.model.summary import ModelSummary
 from metier.planning.receipt_values import Receipt
 from metier.training.history import History
@@ -100,6 +103,28 @@ class Shown:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Looks:
+    """What was found when one looked closer; each is None where nobody looked."""
+
+    trust: Trust | None = None
+    """How far its probabilities can be believed, and what it answers by itself."""
+    slices: SliceReport | None = None
+    """Where it is weak."""
+    robustness: Robustness | None = None
+    """What a change of wording costs."""
+    errors: ErrorReport | None = None
+    """The training rows nearest to its wrong answers."""
+    seeds: SeedStatement | None = None
+    """What several trainings of the recipe say."""
+    folds: FoldReport | None = None
+    """What each fold gave, where every row is a test row once."""
+    judge: JudgeReport | None = None
+    """What a judge model says of written answers."""
+    swaps: SwapReport | None = None
+    """What changes when records speak of another group, as a change from the base."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunSummary:
     """A finished run."""
 
@@ -113,7 +138,7 @@ class RunSummary:
     data: DataCard
     attempts: tuple[AttemptSummary, ...]
     test: tuple[Evaluation, ...]
-    """Every system on the test set, baselines first, promoted (`tuned`) last."""
+    """Every system on the set that the verdict is about, baselines first, promoted (`tuned`) last."""
     comparison: Comparison
     overfitting: Overfitting | None
     examples: tuple[Example, ...]
@@ -138,6 +163,8 @@ class RunSummary:
     """Answers to test records with names, pronouns or group words swapped, a set each dimension, without items."""
     privacy: Account | None = None
     """What `privacy: strict` came to; None where it was not asked for."""
+    looks: Looks = Looks()
+    """What was found when one looked closer."""
 
     @property
     def task(self) -> str:

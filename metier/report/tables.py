@@ -109,7 +109,7 @@ def systems_table(summary: RunSummary) -> Table:
         )
         rows.append(Row(cells, strong=system.system == summary.comparison.candidate))
     caption = (
-        f"Every system on the same {formats.counted(summary.comparison.n, 'test record')}, "
+        f"Every system on the same {formats.counted(summary.comparison.n, f'{_set(summary)} record')}, "
         f"with 95 % intervals ({_methods(summary.test, metrics)})."
     )
     return Table(caption, columns, tuple(rows))
@@ -159,7 +159,11 @@ def clean_table(summary: RunSummary) -> Table | None:
     )
     columns = (Column("System"), *(Column(formats.metric_heading(name), numeric=True) for name in metrics))
     records = " or ".join(formats.counted(size, "record") for size in sizes)
-    return Table(f"Only the {records} of the test set that carry no doubt.", columns, rows)
+    return Table(f"Only the {records} of the {_set(summary)} set that carry no doubt.", columns, rows)
+
+
+def _set(summary: RunSummary) -> str:
+    return formats.set_words(summary.comparison.set)
 
 
 def all_metrics_table(summary: RunSummary) -> Table:
@@ -170,15 +174,17 @@ def all_metrics_table(summary: RunSummary) -> Table:
         for name in names
     )
     columns = (Column("Metric"), *(Column(system.system, numeric=True) for system in summary.test))
-    return Table("Every metric of every system on the test set, with 95 % intervals.", columns, rows)
+    return Table(f"Every metric of every system on the {_set(summary)} set, with 95 % intervals.", columns, rows)
 
 
 def differences_table(summary: RunSummary, differences: Sequence[Difference]) -> Table:
     """The candidate against each baseline on the same records; positive is better."""
-    gained = KINDS[summary.task].gained
+    gained, openings = KINDS[summary.task].gained, summary.comparison.openings or 1
+    again = openings > 1 and any(found.after_openings is not None for found in differences)
     columns = (
         Column("Baseline"),
         Column("Difference", numeric=True),
+        *((Column(f"At {100 - 5 / openings:.4g} %", numeric=True),) if again else ()),
         Column("p", numeric=True),
         Column("p (Holm)", numeric=True),
         *((Column("Gained", numeric=True), Column("Lost", numeric=True)) if gained else ()),
@@ -191,6 +197,7 @@ def differences_table(summary: RunSummary, differences: Sequence[Difference]) ->
         cells = (
             Cell(found.baseline, baseline),
             estimate_cell(found.difference, with_sign=True),
+            *((_after_cell(found),) if again else ()),
             known_cell(formats.p_value(found.p_value)),
             known_cell(formats.p_value(found.p_holm)),
             *((Cell(formats.count(found.gained)), Cell(formats.count(found.lost))) if gained else ()),
@@ -201,9 +208,23 @@ def differences_table(summary: RunSummary, differences: Sequence[Difference]) ->
     metric = differences[0].metric if differences else ""
     caption = (
         f"{minus_baseline(metric, summary.comparison.candidate)}, record by record, with the paired 95 % "
-        f"interval. {gained}"
+        f"interval. {_shared(openings) if again else ''}{gained}"
     )
     return Table(caption.rstrip(), columns, tuple(rows))
+
+
+def _shared(openings: int) -> str:
+    return (
+        f"The test set was opened {formats.times(openings)}: at {100 - 5 / openings:.4g} % all openings together may "
+        "be wrong one time in twenty. "
+    )
+
+
+def _after_cell(found: Difference) -> Cell:
+    """The interval that is left after several openings."""
+    if found.after_openings is None:
+        return known_cell(formats.UNKNOWN)
+    return known_cell(formats.interval(found.after_openings, with_sign=True))
 
 
 def minus_baseline(metric: str, candidate: str) -> str:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from metier.device import Hardware
 from metier.errors import MetierError
-from metier.evaluation.text_counts import token_f1
+from metier.evaluation.written.text_counts import token_f1
 from metier.model.saved import Saved
 from metier.serving.probes import Answers, Probe, pooling, read, stop_ids, their_answers, written_tokens
 

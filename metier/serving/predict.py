@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from metier.data.gather import take_out_records
@@ -18,6 +19,7 @@ from metier.data.table import Table, missing_column
 from metier.errors import ArgumentError, DataError, InterruptedRun
 from metier.evaluation.results import Answer
 from metier.events import Notice, Observer, Progress, tell
+from metier.serving.abstaining import FOR_A_PERSON, handed_over, promised_threshold
 from metier.serving.journal import Journal
 from metier.serving.results import AnsweredRow, Prediction
 from metier.serving.specialist import SLICE, Specialist, load_run, with_text_column
@@ -25,7 +27,9 @@ from metier.serving.table_writer import Row, choose_writer, write_table
 from metier.store.fingerprint import fingerprint
 from metier.store.values import to_plain
 
-__all__ = ["Specialist", "answered_row", "load_run", "predict_file", "refuse_output"]
+__all__ = [
+    "Specialist", "answered_row", "handed_over", "load_run", "predict_file", "promised_threshold", "refuse_output",
+]  # fmt: skip
 
 ADDED = ("answer", "probability", "reason")
 PREFIX = "metier_"
@@ -43,6 +47,7 @@ def predict_file(
     *,
     text_column: str | None = None,
     resume: bool = True,
+    threshold: float | None = None,
     observers: Sequence[Observer] = (),
 ) -> Prediction:
     """Answer every row of a file.
@@ -57,6 +62,7 @@ def predict_file(
         output: A new file; its ending decides the format.
         text_column: Column of the text, when it is not called as in training.
         resume: Whether a prediction of the same input that was interrupted is continued.
+        threshold: Least probability with which an answer is given; the others are handed to a person. None: all are.
         observers: Told about notices and progress.
 
     Raises:
@@ -84,11 +90,14 @@ def predict_file(
         tell(observers, Notice(topic="resume", message=message))
     _answer_all(specialist, list(different.values()), journal, observers)
     by_key = dict(zip(different, journal.answers, strict=True))
-    answered = _in_place(table, [each if isinstance(each, AnsweredRow) else by_key[_key(each)] for each in asked])
+    said = [each if isinstance(each, AnsweredRow) else by_key[_key(each)] for each in asked]
+    if threshold is not None:
+        said = [handed_over(each, threshold) for each in said]
+    answered = _in_place(table, said)
     added = _added_columns(table.columns, observers)
     _write(output, table, answered, added)
     journal.close()
-    return _summary(output, answered, continued, added)
+    return replace(_summary(output, answered, continued, added), threshold=threshold)
 
 
 def _read(source: Path, rules: InputRules) -> Table:
@@ -216,4 +225,5 @@ def _summary(
         cut=sum(about.answer is not None and "cut" in (about.reason or "") for about in every),
         unfinished=sum(about.answer is not None and UNFINISHED in (about.reason or "") for about in every),
         unanswered=dict(sorted(without.items())), continued=continued, columns=added,
+        to_a_person=without[FOR_A_PERSON],
     )  # fmt: skip

@@ -19,9 +19,9 @@ from metier.data.splits import Split
 from metier.engine.forward import TreeRunner
 from metier.engine.generate import Decoding, generate
 from metier.errors import DataError, RunFolderError
-from metier.evaluation.scoring import Rule
+from metier.evaluation.answering.scoring import Rule
+from metier.evaluation.answering.tuned import HowAsked, tuned_system
 from metier.evaluation.systems import AnswerOptions
-from metier.evaluation.tuned import HowAsked, tuned_system
 from metier.model.chat_encode import ChatEncoder
 from metier.model.chat_prompt import ChatPrompt
 from metier.model.encode import TEMPLATE_DATE, Encoder, Ints

@@ -16,8 +16,8 @@ class AnsweredRow:
     probability: float | None
     """Of that label; None where there is no answer or the model gives none."""
     reason: str | None
-    """Why there is no answer (`empty text`, `broken row: …`), or `cut` where only a part of the text was read, or
-    `unfinished` where the answer reached its longest length."""
+    """Why there is no answer (`empty text`, `broken row: …`, `for a person: …`), or `cut` where only a part of the
+    text was read, or `unfinished` where the answer reached its longest length."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +38,7 @@ class Prediction:
     """Different texts whose answers were taken over from an interrupted prediction."""
     columns: tuple[str, ...]
     """Names of the added columns: answer, probability, reason."""
+    threshold: float | None = None
+    """Least probability with which an answer is given. None: all are."""
+    to_a_person: int = 0
+    """Rows whose answer is less sure than that: their answer is empty, and the reason says so."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,16 +11,19 @@ from pathlib import Path
 from metier.data.input_rules import InputRules
 from metier.data.privacy.inputs import InputHiding
 from metier.data.records import Input
+from metier.data.text_spans import read_spans
 from metier.device import Hardware, choose_hardware
 from metier.errors import DataError, ModelError
+from metier.evaluation.answering.tuned import HowAsked, tuned_system
+from metier.evaluation.labels.saved_calibration import SavedCalibration, calibrated, read_calibration
 from metier.evaluation.results import Answer
 from metier.evaluation.systems import AnswerOptions, System
-from metier.evaluation.tuned import HowAsked, tuned_system
 from metier.events import Event, Notice, Observer, tell
 from metier.model.prompt import PromptFormat
 from metier.model.saved import ABOUT, Saved, load_model
 from metier.recipe.load import load_recipe
 from metier.recipe.sections import HardwareSection
+from metier.recipe.tasks import LISTS
 from metier.store.fingerprint import file_sha256, fingerprint
 from metier.store.run_folder import RunFolder, find_run
 
@@ -44,6 +48,8 @@ class Specialist:
     """The recipe's task."""
     seed: int = 17
     """Of sampling, where answers are sampled."""
+    calibration: SavedCalibration | None = None
+    """How its probabilities are to be read, from validation; None: as they come."""
 
     def answer(self, texts: Sequence[str]) -> Iterator[Answer]:
         """One answer for every text, in order: the most probable label and the log-probability of each, or a text.
@@ -71,7 +77,11 @@ class Specialist:
         """
         if self.hiding is not None:
             inputs = self.hiding.inputs(inputs)
-        return self.system.answer(inputs, AnswerOptions(first=first))
+        answers = self.system.answer(inputs, AnswerOptions(first=first))
+        if self.task == "extraction":
+            return map(with_words, inputs, answers)
+        value = 1.0 if self.calibration is None else self.calibration.temperature.value
+        return answers if value == 1.0 else (_tempered(answer, value) for answer in answers)
 
     @cached_property
     def hiding(self) -> InputHiding | None:
@@ -85,6 +95,12 @@ class Specialist:
         files = sorted(path for path in self.folder.iterdir() if path.suffix in (".json", ".jinja", ".safetensors"))
         hashes = {path.name: file_sha256(path) for path in files}
         return fingerprint([hashes, self.hardware.device, self.hardware.dtype, SLICE, self.seed])
+
+
+def _tempered(answer: Answer, temperature: float) -> Answer:
+    """The same answer, its probabilities as validation says that they should be."""
+    logprobs = answer.label_logprobs
+    return answer if logprobs is None else replace(answer, label_logprobs=calibrated(logprobs, temperature))
 
 
 def load_run(path: Path, observers: Sequence[Observer] = ()) -> Specialist:
@@ -155,11 +171,38 @@ def as_specialist(promoted: Promoted, observers: Sequence[Observer] = ()) -> Spe
     return Specialist(
         folder=promoted.folder, system=system, rules=rules_beside(promoted.folder), labels=labels_of(saved),
         hardware=promoted.hardware, task=saved.task, seed=promoted.seed,
+        calibration=read_calibration(promoted.folder, ABOUT),
     )  # fmt: skip
+
+
+def with_words(given: Input, answer: Answer) -> Answer:
+    """An answer of pieces with their words: a JSON list of `{"start": …, "end": …, "label": …, "text": …}`.
+
+    Offsets count the characters of the text as it was asked, which is the input after the repairs of training. A piece
+    that the text does not have is left out, and the reason says so.
+
+    Args:
+        given: What was asked.
+        answer: Pieces by offsets.
+    """
+    spans = read_spans(answer.text)
+    if spans is None:
+        return replace(answer, text=None)
+    there = [span for span in spans if span.end <= len(given.text)]
+    rows = [
+        {"start": span.start, "end": span.end, "label": span.label, "text": given.text[span.start : span.end]}
+        for span in there
+    ]
+    lost = len(spans) - len(there)
+    said = f"{lost} not in the text" if lost else None
+    reason = "; ".join(each for each in (answer.reason, said) if each) or None
+    return replace(answer, text=json.dumps(rows, ensure_ascii=False), reason=reason)
 
 
 def labels_of(saved: Saved) -> tuple[str, ...]:
     """What a saved model answers with; empty where it writes."""
+    if saved.task in LISTS and saved.model.head is None:
+        return ()
     return saved.model.labels or (saved.prompt.labels if isinstance(saved.prompt, PromptFormat) else ())
 
 

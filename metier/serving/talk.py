@@ -12,9 +12,9 @@ from metier.data.privacy.inputs import InputHiding
 from metier.data.records import Input, Message, spoken
 from metier.engine.forward import TreeRunner
 from metier.errors import ArgumentError
+from metier.evaluation.answering.writers import Writer
 from metier.evaluation.results import Answer
 from metier.evaluation.systems import AnswerOptions
-from metier.evaluation.writers import Writer
 from metier.events import Notice, Observer, tell
 from metier.model.base import load_base_model
 from metier.recipe.sections import ModelSection

@@ -37,6 +37,7 @@ from metier.evaluation.files import (
 from metier.recipe.sections import Recipe, TrainingSection
 from metier.recipe.tasks import WRITES
 from metier.stages.attempt import Attempt, train_into
+from metier.stages.opening import judged_set
 from metier.stages.test_set import answer_test_set
 from metier.stages.workshop import Workshop
 from metier.store.ablation_folder import raw_attempt
@@ -158,7 +159,7 @@ def _train(raw: Workshop, recipe: Recipe, folder: AttemptFolder, key: str) -> No
 
 def _answer(raw: Workshop, chosen: Attempt, folder: AttemptFolder) -> None:
     """Let the raw model answer the test set, unless it did."""
-    results = folder.results("test")
+    results = folder.results(judged_set(raw))
     if raw.team.once(results.exists):
         return
     evaluation = answer_test_set(raw, chosen, folder.model)
@@ -168,11 +169,12 @@ def _answer(raw: Workshop, chosen: Attempt, folder: AttemptFolder) -> None:
 
 def _judge(shop: Workshop, chosen: Attempt, folder: AttemptFolder) -> None:
     """Compare the two and write it down; what says that all is done comes last."""
-    place, test = shop.folder.evaluation_of(SET).path, shop.folder.evaluation_of("test").path
+    place, judged = shop.folder.evaluation_of(SET).path, judged_set(shop)
+    test = shop.folder.evaluation_of(judged).path
     against = read_comparison(test)
     # Both as they were written: under `privacy: strict` answers are hashes there.
     cleaned = read_evaluations(test, systems={against.candidate})[0]
-    pair = as_pair(cleaned, read_evaluations(folder.results("test").parent)[0])
+    pair = as_pair(cleaned, read_evaluations(folder.results(judged).parent)[0])
     for evaluation in pair:
         write_evaluation(evaluation, place)
     comparison = compare_pair(pair, shop.recipe.evaluation, openings=against.openings, seed=shop.recipe.seed)

@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from metier.evaluation.answering.tuned import HowAsked, tuned_system
 from metier.evaluation.files import read_evaluations, write_evaluation
 from metier.evaluation.measures import score_of
 from metier.evaluation.results import Evaluation
-from metier.evaluation.tuned import HowAsked, tuned_system
 from metier.model.adapt import adapt_model
 from metier.model.prompt import PromptFormat
 from metier.model.saved import save_model
@@ -20,6 +20,7 @@ from metier.stages.bench import Bench, Learned
 from metier.stages.labelling import learn_labels
 from metier.stages.layers import settle_layers
 from metier.stages.lock import write_attempt_lock
+from metier.stages.set_labelling import learn_label_sets
 from metier.stages.workshop import Workshop
 from metier.stages.writing import learn_passages, learn_to_write
 from metier.store.ablation_folder import record_weights
@@ -31,6 +32,8 @@ from metier.training.history import History
 LEARNING: Mapping[str, Callable[[Bench], Learned]] = {
     "classification": learn_labels,
     **dict.fromkeys(WRITES, learn_to_write),
+    "multilabel": learn_label_sets,
+    "extraction": learn_to_write,
     "text": learn_passages,
 }
 """Task -> how it is learned."""
@@ -125,7 +128,7 @@ def _judge(bench: Bench, learned: Learned) -> Evaluation:
     shop, rule = bench.shop, learned.rule
     system = tuned_system(
         bench.model,
-        HowAsked(bench.encoder, bench.prompt, rule, learned.generation, shop.recipe.seed),
+        HowAsked(bench.encoder, bench.prompt, rule, learned.generation, shop.recipe.seed, bench.recipe.task),
         trained_on=f"{learned.history.examples} examples",
         # Only label trees are stored beforehand; what is written cannot be.
         trunk=bench.trunk if isinstance(bench.prompt, PromptFormat) else None,

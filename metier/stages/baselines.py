@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from metier.engine.features import FeatureStore
 from metier.engine.forward import TreeRunner
 from metier.engine.trunk import TrunkCache
+from metier.evaluation.answering.heads import ALL_BLOCKS
+from metier.evaluation.answering.language_model import Ground
+from metier.evaluation.answering.readers import ReadingGround
+from metier.evaluation.answering.writers import WritingGround
 from metier.evaluation.files import write_evaluation
-from metier.evaluation.language_model import Ground
-from metier.evaluation.readers import ReadingGround
 from metier.evaluation.results import Evaluation
 from metier.evaluation.systems import Material, System, build_system
-from metier.evaluation.writers import WritingGround
 from metier.events import Table, tell
+from metier.model.base import BaseModel
+from metier.model.blocks import blocks_of
 from metier.model.chat_encode import ChatEncoder
 from metier.model.encode import Encoder, cut_policy
 from metier.recipe.sections import ModelSection, Recipe
-from metier.recipe.tasks import WRITES
+from metier.recipe.tasks import ASKED_TO_WRITE, WRITES
 from metier.stages.workshop import Workshop
 
 LANGUAGE_MODEL_SYSTEMS = frozenset({"zero_shot", "few_shot"})
 HEADLINES: Mapping[str, tuple[str, ...]] = {
     "classification": ("accuracy",), **dict.fromkeys(WRITES, ("chrf", "loss")), "text": (),
+    "multilabel": ("micro_f1", "exact_match"), "extraction": ("span_f1_overlap", "invalid"),
 }  # fmt: skip
 """Task -> what a short table shows beside the primary metric."""
 
@@ -39,17 +44,32 @@ def baseline_systems(shop: Workshop, trunk: TrunkCache | None = None) -> list[Sy
         extras["ground"] = _ground_of(shop, trunk)
     if "probe" in wanted:
         base = shop.base(ModelSection(name=shop.recipe.evaluation.probe_model))
+        stores = _probe_stores(shop, base)
         extras |= {
-            "probe_store": shop.features(base),
+            "probe_stores": stores,
+            "probe_store": list(stores.values())[-1],  # of those that read one depth
             "probe_encoder": Encoder(base.tokenizer, base.context, cut_policy(shop.recipe.data.too_long)),
             "probe_parameters": base.parameters,
             "probe_name": base.name,
         }
     material = Material(
-        train=shop.train, validation=shop.validation, labels=shop.data.labels, section=shop.recipe.evaluation,
-        seed=shop.recipe.seed, observers=shop.observers, extras=extras, task=shop.recipe.task,
+        train=shop.train, validation=shop.validation, labels=shop.data.labels,
+        section=shop.recipe.evaluation.for_choices(), seed=shop.recipe.seed, observers=shop.observers, extras=extras,
+        task=shop.recipe.task,
     )  # fmt: skip
     return [build_system(name, material) for name in wanted]
+
+
+def _probe_stores(shop: Workshop, base: BaseModel) -> dict[str, FeatureStore]:
+    """Stored features at every depth that the probe tries, by what a person calls it, the deepest last."""
+    shares = shop.recipe.evaluation.probe_depths
+    blocks = len(blocks_of(base.network).modules) if min(shares) < 1 else 1
+    depths = sorted({max(1, round(share * blocks)) for share in shares})
+    return {
+        f"{depth} of {blocks} blocks" if depth < blocks else ALL_BLOCKS:
+            shop.features(base, depth if depth < blocks else None)
+        for depth in depths
+    }  # fmt: skip
 
 
 def language_model_candidate(shop: Workshop) -> Recipe:
@@ -89,7 +109,7 @@ def _ground_of(shop: Workshop, trunk: TrunkCache | None) -> Ground | WritingGrou
     base = shop.base(recipe.model)
     encoder, runner = shop.encoder(base, recipe), TreeRunner(base.network, None, shop.observers)
     budget = recipe.training.tokens_per_microbatch
-    if shop.recipe.task not in WRITES:
+    if shop.recipe.task not in ASKED_TO_WRITE:
         return ReadingGround(
             name=base.name, runner=runner, encoder=encoder, parameters=base.parameters, bytes=base.bytes, budget=budget
         )

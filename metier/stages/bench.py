@@ -41,8 +41,8 @@ class Bench:
 
     @property
     def metric(self) -> str:
-        """The primary metric."""
-        return self.recipe.evaluation.primary_metric
+        """What validation looks at during training: the primary metric, or what stands in for it."""
+        return self.recipe.evaluation.for_choices().primary_metric
 
     def weighed(self, weights: Sequence[float], places: Sequence[int]) -> list[float]:
         """Weights of some records, each times what its record weighs by itself (`data.bias.reweight`).

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from metier.evaluation.compare import compare
 from metier.evaluation.results import Estimate
-from metier.evaluation.text_metrics import sign
+from metier.evaluation.written.text_metrics import sign
 from metier.recipe.sections import EvaluationSection
 from metier.stages.attempt import Attempt
 

@@ -1,4 +1,4 @@
-"""`data.bias.counterfactuals`: the promoted model asked the test set once more, said of other groups.
+"""`data.bias.counterfactuals`: the promoted model, and the base, asked the test set once more, said of other groups.
 
 A copy's right answer is here the model's own answer to the original: accuracy (exact match of written answers) is the
 share of answers that stay as they are. Each dimension is a set of its own in the evaluation folder, so that its
@@ -15,16 +15,27 @@ from dataclasses import dataclass, field, replace
 from metier.data.bias.counterfactuals import Swapper
 from metier.data.bias.record_copies import copies_of
 from metier.data.bias.remedies import swaps_for
+from metier.data.bias.tagger import tagger_where_installed
 from metier.data.records import Choice, Conversation, Message, Record
+from metier.evaluation.answering.language_model import LabelScorer
+from metier.evaluation.closer.swaps import SwappedAnswers, moves_of_labels, report_swaps
 from metier.evaluation.evaluate import evaluate_system
 from metier.evaluation.files import write_evaluation
+from metier.evaluation.hidden import without_texts
+from metier.evaluation.looks import write_look
 from metier.evaluation.results import Evaluation
-from metier.evaluation.systems import System
+from metier.evaluation.significance.paired import Resampling
+from metier.evaluation.systems import System, TextScorer
 from metier.events import Notice, tell
+from metier.recipe.tasks import WRITES
 from metier.stages.workshop import Workshop
 
 SET = "copies-"
 """How the names of these sets begin; the dimension follows."""
+BASE_SET = "base-copies-"
+"""The same of the base's sets: bias is stated as a change from the base."""
+BASE = "zero_shot"
+"""The system that is the base."""
 NO_ANSWER = "the original was not answered"
 GOLD = "the system's own answer to the original"
 
@@ -38,37 +49,105 @@ class _Asked:
     """Records that name a group and have no copy, by reason."""
 
 
-def ask_copies(shop: Workshop, tuned: System, answered: Evaluation, records: Sequence[Record]) -> None:
-    """Ask every copy of the test records, and write down how many answers stay.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AskedCopies:
+    """One system's answers to all copies."""
+
+    system: str
+    answers: Mapping[str, SwappedAnswers]
+    """By dimension."""
+
+
+def ask_copies(
+    shop: Workshop, system: System, answered: Evaluation, records: Sequence[Record], *, prefix: str = SET
+) -> AskedCopies | None:
+    """Ask a system every copy of the test records, and write down how many answers stay.
+
+    All processes call it alike.
 
     Args:
         shop: The run.
-        tuned: The promoted model.
+        system: The promoted model, or what it is compared with.
         answered: Its answers to the test records.
         records: The test records.
+        prefix: How the names of the sets begin; of the promoted model `SET`, which alone says what is left out.
+
+    Returns:
+        What it answered; None where its task has no answers that could change.
     """
+    said = prefix == SET
     if answered.task not in ("classification", "generation", "chat"):
         _tell(shop, f"a model of task {answered.task} gives no answers, so none can change")
-        return
+        return None
+    if answered.hashed:  # what was said has to be swapped, and hashes cannot be
+        answered = _evaluated(shop, system, answered.set, records)
     answers = {item.id: item.answer for item in answered.items}
     swapper = _swapper(shop)
-    for name, words in swapper.refused.items():
+    for name, words in swapper.refused.items() if said else ():
         _tell(shop, f"no copies in {name}: the labels name it ({', '.join(words)})")
     asked = _copies(swapper, answers, records)
-    if not asked:
+    if not asked and said:
         _tell(shop, "no test record names a group that can be swapped, so no answer was asked for again")
+    found: dict[str, SwappedAnswers] = {}
     for dimension, each in sorted(asked.items()):
         if each.records:
-            _ask(shop, tuned, dimension, each)
-        else:
+            copies = _ask(shop, system, dimension, each, prefix)
+            found[dimension] = SwappedAnswers(copies=copies, moved=_moves(system, answered, copies, each, records))
+        elif said:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(each.left_out.items()))
             _tell(shop, f"no test record has a copy in {dimension} ({reasons})")
+    return AskedCopies(system=system.name, answers=found)
+
+
+def ask_copies_of_base(
+    shop: Workshop, systems: Sequence[System], evaluations: Sequence[Evaluation], records: Sequence[Record]
+) -> AskedCopies | None:
+    """Ask the base model every copy, so that what training changed can be told; None where that is not asked for.
+
+    Args:
+        shop: The run.
+        systems: The baselines.
+        evaluations: Their answers to the test records, in the same order.
+        records: The test records.
+    """
+    if not shop.recipe.data.bias.counterfactuals:
+        return None
+    for system, answered in zip(systems, evaluations, strict=True):
+        if system.name == BASE:
+            if isinstance(system, LabelScorer):
+                # Nothing is read twice here: boundary states of copies would only fill the cache.
+                system = replace(system, runner=replace(system.runner, trunk=None))
+            return ask_copies(shop, system, answered, records, prefix=BASE_SET)
+    return None
+
+
+def write_swaps(shop: Workshop, set_name: str, tuned: AskedCopies | None, base: AskedCopies | None) -> None:
+    """Compare the promoted model with the base, write it down and tell it; nothing where no copy was asked.
+
+    Args:
+        shop: The run.
+        set_name: The set that was answered.
+        tuned: The promoted model's answers.
+        base: The base's. None: it was not asked.
+    """
+    if tuned is None or not tuned.answers or not shop.team.is_first:
+        return
+    section = shop.recipe.evaluation
+    found = report_swaps(
+        tuned.system, tuned.answers, None if base is None else (base.system, base.answers),
+        reason=None if base is not None else f"{BASE} is not among evaluation.systems",
+        how=Resampling(resamples=section.resamples, seed=shop.recipe.seed),
+    )  # fmt: skip
+    write_look(found, shop.folder.evaluation_of(set_name).path)
+    tell(shop.observers, Notice(topic="bias", message=found.sentence))
 
 
 def _swapper(shop: Workshop) -> Swapper:
     wanted = shop.recipe.data.bias.dimensions
     labels = shop.data.labels if shop.recipe.task == "classification" else ()
-    return Swapper(labels, dimensions=None if wanted is None else swaps_for(wanted), partners=1)
+    dimensions = None if wanted is None else swaps_for(wanted)
+    tagger = tagger_where_installed()[0] if dimensions is None or "gender" in dimensions else None
+    return Swapper(labels, dimensions=dimensions, partners=1, tagger=tagger)
 
 
 def _copies(swapper: Swapper, answers: Mapping[str, str | None], records: Sequence[Record]) -> dict[str, _Asked]:
@@ -97,16 +176,47 @@ def _answered(record: Record, answer: str) -> Record:
     return record
 
 
-def _ask(shop: Workshop, tuned: System, dimension: str, asked: _Asked) -> None:
-    name = f"{SET}{dimension.replace(' ', '-')}"
-    evaluation = evaluate_system(
-        tuned, shop.record_set(name, asked.records), section=shop.recipe.evaluation, seed=shop.recipe.seed,
-        observers=shop.observers, losses=False,
-    )  # fmt: skip
+def _ask(shop: Workshop, system: System, dimension: str, asked: _Asked, prefix: str) -> Evaluation:
+    """The system's answers to the copies of a dimension, written down as they may be."""
+    name = f"{prefix}{dimension.replace(' ', '-')}"
+    evaluation = _evaluated(shop, system, name, asked.records)
     about = {"dimension": dimension, "gold": GOLD, "left_out": dict(sorted(asked.left_out.items()))}
     if shop.team.is_first:
         told = replace(evaluation, settings={**evaluation.settings, **about})
-        write_evaluation(told, shop.folder.evaluation_of(name).path)
+        write_evaluation(without_texts(told, shop.policy), shop.folder.evaluation_of(name).path)
+    return evaluation
+
+
+def _evaluated(shop: Workshop, system: System, name: str, records: Sequence[Record]) -> Evaluation:
+    return evaluate_system(
+        system, shop.record_set(name, records), section=shop.recipe.evaluation, seed=shop.recipe.seed,
+        observers=shop.observers, losses=False,
+    )  # fmt: skip
+
+
+def _moves(
+    system: System, answered: Evaluation, copies: Evaluation, asked: _Asked, records: Sequence[Record]
+) -> dict[str, float]:
+    """By id how far the log-probability of the system's own answer moved, where it can say that."""
+    if answered.task not in WRITES:
+        return moves_of_labels(answered.items, copies.items)
+    if not isinstance(system, TextScorer):
+        return {}
+    answers = {item.id: item.answer or "" for item in answered.items}
+    wanted = {record.id for record in asked.records}
+    originals = [_answered(record, answers[record.id]) for record in records if record.id in wanted]
+    before, after = (_by_token(system, some) for some in (originals, asked.records))
+    return {id: after[id] - before[id] for id in after.keys() & before.keys()}
+
+
+def _by_token(system: TextScorer, records: Sequence[Record]) -> dict[str, float]:
+    """Mean log-probability of the tokens of each record's answer, by id."""
+    scored = system.target_logprobs(records)
+    return {
+        record.id: pair[0] / pair[1]
+        for record, pair in zip(records, scored, strict=True)
+        if pair is not None and pair[1]
+    }
 
 
 def _tell(shop: Workshop, said: str) -> None:

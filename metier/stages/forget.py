@@ -13,9 +13,9 @@ from metier.engine.features import forget_features
 from metier.engine.tree import Ints, shared_length
 from metier.engine.trunk_forget import StoredPath, forget_paths
 from metier.errors import ArgumentError
-from metier.evaluation.answer_store import AnswerStore
-from metier.evaluation.keyed_store import owner_of
-from metier.evaluation.score_store import ScoreStore
+from metier.evaluation.answering.answer_store import AnswerStore
+from metier.evaluation.answering.keyed_store import owner_of
+from metier.evaluation.answering.score_store import ScoreStore
 from metier.events import Observer
 from metier.model.base import BaseModel
 from metier.model.chat_encode import ChatEncoder
@@ -24,7 +24,7 @@ from metier.model.passages import passage_sequences
 from metier.recipe.candidates import resolve_candidates
 from metier.recipe.load import load_recipe
 from metier.recipe.sections import ModelSection, Recipe
-from metier.recipe.tasks import WRITES
+from metier.recipe.tasks import ASKED_TO_WRITE, WRITES
 from metier.stages.workshop import Workshop
 from metier.store.cache import cache_folder
 from metier.store.run_folder import RunFolder, read_state
@@ -77,6 +77,10 @@ def forget_records(
         base = shop.base(ModelSection(name=recipe.evaluation.probe_model))
         encoder = Encoder(base.tokenizer, base.context, cut_policy(recipe.data.too_long))
         texts += [encoder.text(record.text).ids for record in records]
+    if recipe.data.screening_model is not None and recipe.task not in WRITES:
+        base = shop.base(ModelSection(name=recipe.data.screening_model))
+        encoder = Encoder(base.tokenizer, base.context, cut_policy(recipe.data.too_long))
+        texts += [encoder.text(record.text).ids for record in records]
     owners = {owner_of(as_input(record)) for record in records}
     return Forgotten(
         records=len(records),
@@ -113,11 +117,11 @@ def _paths(shop: Workshop, way: Recipe, base: BaseModel, record: Record) -> Iter
     if way.task == "text":
         for ids, _ in passage_sequences(encoder, record.text):
             yield StoredPath(ids[:-1], len(ids) - 1)
-    elif isinstance(record, Conversation) and way.task in WRITES:
-        yield from _turns(shop, way, ChatEncoder(encoder), record)
     elif head:
         ids = encoder.text(record.text).ids
         yield StoredPath(ids, len(ids))
+    elif isinstance(record, Conversation) and way.task in ASKED_TO_WRITE:
+        yield from _turns(shop, way, ChatEncoder(encoder), record)
     else:
         prompt = shop.prompt(way)
         ids = encoder.prompt(prompt, record.text).ids

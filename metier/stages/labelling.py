@@ -13,9 +13,9 @@ from metier.data.splits import choices
 from metier.engine.forward import TreeRunner
 from metier.engine.score import score_labels
 from metier.engine.tree import TokenSequence
-from metier.evaluation.heads import head_log_probabilities
-from metier.evaluation.language_model import store_label_trees
-from metier.evaluation.scoring import choose_rule, judge, make_rule
+from metier.evaluation.answering.heads import head_log_probabilities
+from metier.evaluation.answering.language_model import store_label_trees
+from metier.evaluation.answering.scoring import choose_rule, judge, make_rule
 from metier.model.encode import EncodedPrompt
 from metier.model.head import choose_head
 from metier.model.prompt import PromptFormat
@@ -87,7 +87,11 @@ def _learn_a_head(bench: Bench) -> Learned:
     features = store.features(ids, f"{bench.name}: features of train")
     held_out = store.features(sample_ids, f"{bench.name}: features of validation")
     by_class = {place[label]: weight for label, weight in zip(labels, by_label, strict=True)}
-    chosen = choose_head((features, classes), (held_out, [place[gold] for gold in golds]), len(place), by_class, own)
+    apart = {record.id for record in sample}
+    chosen = choose_head(
+        (features, classes), (held_out, [place[gold] for gold in golds]), len(place), by_class, own,
+        seen=[record.id in apart for record in records],
+    )  # fmt: skip
     assert model.head is not None
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(chosen.head.weight))
@@ -95,7 +99,7 @@ def _learn_a_head(bench: Bench) -> Learned:
     metric, budget = bench.metric, recipe.training.tokens_per_microbatch
     if recipe.adaptation.method == "head":
         judged = judge(chosen.head.log_probabilities(held_out), golds, model.labels, metric)
-        return Learned(history=_closed_form(len(ids), judged, time.perf_counter() - started))
+        return Learned(history=closed_form(len(ids), judged, time.perf_counter() - started))
     if bench.trunk is not None:
         frozen = [TokenSequence(row, np.zeros(len(row), dtype=np.bool_)) for row in (*ids, *sample_ids)]
         bench.trunk.build(model.network, frozen, f"{bench.name}: trunk of train and validation")
@@ -118,7 +122,14 @@ def _fitting(bench: Bench, encoded: Sequence[EncodedPrompt]) -> tuple[list[Choic
     return [records[place] for place in places], [encoded[place] for place in places], places
 
 
-def _closed_form(examples: int, metrics: Mapping[str, float], seconds: float) -> History:
+def closed_form(examples: int, metrics: Mapping[str, float], seconds: float) -> History:
+    """The history of a head that was solved and not trained.
+
+    Args:
+        examples: Training records that it was solved on.
+        metrics: How it did on validation.
+        seconds: What it took.
+    """
     row = ValidationRow(step=0, epoch=0.0, metrics=metrics, best=True)
     return History(
         steps=(), validations=(row,), best_step=0, stopped="closed form", seconds=seconds, examples=examples,

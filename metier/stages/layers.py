@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from metier.data.records import Choice, Record
-from metier.data.splits import choices, conversations
+from metier.data.records import Record
+from metier.data.splits import conversations
 from metier.device import derive_seed
 from metier.engine.depths import pooled_at_depths
 from metier.engine.forward import TreeRunner
 from metier.engine.tree import TokenSequence
 from metier.events import Notice, tell
-from metier.model.adapt import AdaptedModel, adapt_model
+from metier.model.adapt import AdaptedModel, adapt_model, has_head
 from metier.model.base import BaseModel
 from metier.model.chat_encode import ChatEncoder
 from metier.model.head import fit_head
@@ -79,19 +79,19 @@ def settle_layers(shop: Workshop, name: str, recipe: Recipe) -> tuple[Recipe, Se
 def _measure(shop: Workshop, name: str, recipe: Recipe) -> SettledLayers:
     base = shop.base(recipe.model)
     depths = sorted({int(share * base.layers) for share in TRUNKS})
-    if recipe.task == "classification":
+    if recipe.task == "classification" or has_head(recipe.adaptation, base.kind):
         return _by_states(shop, name, recipe, base, depths)
     return _by_gradients(shop, recipe, base, depths)
 
 
 def _by_states(shop: Workshop, name: str, recipe: Recipe, base: BaseModel, depths: Sequence[int]) -> SettledLayers:
     """The deepest trunk whose states a linear classifier reads nearly as well as any."""
-    records = _in_turns(choices(shop.train), shop.recipe.seed)
+    records = _in_turns(shop.train, shop.recipe.seed)
     encoder = shop.encoder(base, recipe)
     texts = [encoder.text(record.text).ids for record in records]
     asked = [*depths, base.layers]
     states = pooled_at_depths(base.network, texts, asked, observers=shop.observers, label=f"{name}: depths")
-    labels = [record.label for record in records]
+    labels = [record.stratum for record in records]  # of several labels the first
     right = {depth: float(right_answers(rows, labels).mean()) for depth, rows in zip(asked, states, strict=True)}
     guessing = Counter(labels).most_common(1)[0][1] / len(labels)
     depth, best = deepest_that_keeps(right, depths, guessing)
@@ -139,12 +139,12 @@ def right_answers(states: npt.NDArray[np.float32], labels: Sequence[str]) -> npt
     return right
 
 
-def _in_turns(records: Sequence[Choice], seed: int) -> list[Choice]:
+def _in_turns(records: Sequence[Record], seed: int) -> list[Record]:
     """Some records, labels in turn, in an order that is a function of seed and ids."""
     ordered = sorted(records, key=lambda record: derive_seed(seed, "layers", record.id))
-    by_label: dict[str, list[Choice]] = {}
+    by_label: dict[str, list[Record]] = {}
     for record in ordered:
-        by_label.setdefault(record.label, []).append(record)
+        by_label.setdefault(record.stratum, []).append(record)
     turns = [each for turn in zip_longest(*by_label.values()) for each in turn if each is not None]
     return turns[: max(PROBED, 2 * FOLDS * len(by_label))]
 

@@ -22,14 +22,17 @@ from metier.engine.features import FeatureStore
 from metier.engine.generate import Decoding
 from metier.engine.trunk import TrunkCache, TrunkIdentity
 from metier.errors import ModelError
-from metier.evaluation.answer_store import AnswerStore
+from metier.evaluation.answering.answer_store import AnswerStore
+from metier.evaluation.answering.score_store import ScoreStore
+from metier.evaluation.answering.writers import decoding_of
+from metier.evaluation.beside import Beside
 from metier.evaluation.evaluate import RecordSet, evaluate_system
 from metier.evaluation.hidden import without_texts
 from metier.evaluation.results import Evaluation
-from metier.evaluation.score_store import ScoreStore
 from metier.evaluation.systems import System
-from metier.evaluation.writers import decoding_of
+from metier.evaluation.written.similarity import Embed, text_embedder
 from metier.events import Notice, Observer, tell
+from metier.model.adapt import has_head
 from metier.model.base import BaseModel, load_base_model, model_kind, weights_fingerprint
 from metier.model.chat_encode import ChatEncoder
 from metier.model.chat_prompt import ChatPrompt, make_chat_prompt
@@ -38,7 +41,7 @@ from metier.model.generation import settle_generation
 from metier.model.prompt import PromptFormat, make_prompt_format
 from metier.model.quantized import check_quantization
 from metier.recipe.sections import EvaluationSection, ModelSection, Recipe
-from metier.recipe.tasks import WRITES
+from metier.recipe.tasks import ASKED_TO_WRITE, LISTS, WRITES
 from metier.store.cache import cache_folder
 from metier.store.files import read_json
 from metier.store.fingerprint import fingerprint
@@ -48,6 +51,9 @@ from metier.training.optimizer import check_optimizer
 
 if TYPE_CHECKING:
     from metier.stages.attempt import Attempt
+
+SIMILARITY_MODEL = "minilm"
+"""The packaged encoder whose vectors say how alike two texts are."""
 
 
 @dataclass(eq=False)
@@ -119,9 +125,17 @@ class Workshop:
     @property
     def judged_validation(self) -> list[Record]:
         """What candidates are judged on: all of validation; of written answers the sample that baselines see."""
-        if self.recipe.task in WRITES:
+        if self.recipe.task in WRITES or (self.recipe.task in LISTS and self.writes):
             return self.validation[: self.recipe.evaluation.selection_examples]
         return self.validation
+
+    @property
+    def writes(self) -> bool:
+        """Whether a candidate, or a baseline of the recipe, is a language model that writes its answers."""
+        if {"zero_shot", "few_shot"} & set(self.recipe.evaluation.systems):
+            return True
+        kinds = (has_head(each.adaptation, model_kind(each.model, self.observers)) for each in self.candidates.values())
+        return not all(kinds)
 
     def record_set(self, name: str, records: Sequence[Record]) -> RecordSet:
         """Some records of this run as systems are judged on them; their groups go into files, by the policy."""
@@ -140,8 +154,25 @@ class Workshop:
             section: How it is judged.
         """
         asked = self.record_set(name, records)
-        found = evaluate_system(system, asked, section=section, seed=self.recipe.seed, observers=self.observers)
-        return without_texts(found, self.policy)
+        return without_texts(self.measured(system, asked, section), self.policy)
+
+    def measured(self, system: System, asked: RecordSet, section: EvaluationSection) -> Evaluation:
+        """A system on some records of this run, with its texts: not to be written down before `without_texts`."""
+        return evaluate_system(
+            system, asked, section=section, seed=self.recipe.seed, observers=self.observers, beside=self.beside
+        )
+
+    @cached_property
+    def beside(self) -> Beside:
+        """What the recipe wants counted beside its task's own metrics."""
+        section, labels = self.recipe.evaluation, self.data.labels if self.recipe.task == "classification" else ()
+        return Beside.of(
+            section, self.recipe.task, labels, embed=self._embed, encoder=SIMILARITY_MODEL, observers=self.observers
+        )
+
+    def _embed(self) -> Embed:
+        base = self.base(ModelSection(name=SIMILARITY_MODEL))
+        return text_embedder(self.features(base), Encoder(base.tokenizer, base.context))
 
     def weights(self, section: ModelSection) -> str:
         """Hash of the weights of a base model, without loading them; a model that cannot be used is told here."""
@@ -160,7 +191,7 @@ class Workshop:
         for recipe in self.candidates.values():
             check_quantization(recipe.model.quantization, self.hardware.device)
             check_optimizer(recipe.training.optim, self.hardware.device)
-        if self.recipe.task == "classification":
+        if self.recipe.task in ("classification", "multilabel"):
             return
         for name, recipe in self.candidates.items():
             if model_kind(recipe.model, self.observers) != "decoder":
@@ -196,7 +227,7 @@ class Workshop:
         """How a record is put before a language model; None where it only reads."""
         if recipe.task == "classification":
             return self.prompt(recipe)
-        return self.chat_prompt(recipe) if recipe.task in WRITES else None
+        return self.chat_prompt(recipe) if recipe.task in ASKED_TO_WRITE else None
 
     def prompt(self, recipe: Recipe) -> PromptFormat:
         """How a record is put before a language model that answers with a label."""
@@ -221,11 +252,11 @@ class Workshop:
             self._trunks[identity] = TrunkCache(cache_folder("trunk"), identity, self.observers)
         return self._trunks[identity]
 
-    def features(self, base: BaseModel) -> FeatureStore:
-        """Stored pooled features of a base model."""
+    def features(self, base: BaseModel, depth: int | None = None) -> FeatureStore:
+        """Stored pooled features of a base model, after some of its blocks or after all."""
         folder = cache_folder("features")
         weights = "/".join(filter(None, (base.weights_sha256, base.quantization)))
-        return FeatureStore(folder, base.network, base.kind, weights, self.observers)
+        return FeatureStore(folder, base.network, base.kind, weights, self.observers, depth=depth)
 
     def scores(self, base: BaseModel) -> ScoreStore:
         """Stored label scores of a base model."""

@@ -1,4 +1,4 @@
-"""Names of what the ablation and the remedies against bias leave, beside those of `run_folder`."""
+"""Names of what the ablation, the remedies against bias and a replay leave, beside those of `run_folder`."""
 
 from __future__ import annotations
 
@@ -23,3 +23,12 @@ def record_weights(folder: AttemptFolder) -> Path:
         folder: The attempt.
     """
     return folder.checkpoints / "weights.jsonl"
+
+
+def replay_folder(folder: RunFolder) -> RunFolder:
+    """The same run done again, for `metier verify --replay`.
+
+    Args:
+        folder: The run.
+    """
+    return RunFolder(folder.path / "replay")

@@ -62,6 +62,11 @@ class DataFolder:
         return self.path / "doubts.jsonl"
 
     @property
+    def near_errors(self) -> Path:
+        """Training rows near wrong answers, as doubts, one a line: what the evaluation adds to the review."""
+        return self.path / "near_errors.jsonl"
+
+    @property
     def decisions(self) -> Path:
         """What a person decided, one row a line: the file that the recipe names, as it was."""
         return self.path / "decisions.jsonl"

@@ -22,7 +22,8 @@ from metier.store.values import from_plain
 
 __all__ = [
     "PRIVATE", "AttemptFolder", "DataFolder", "EvaluationFolder", "RunFolder", "RunState", "claim_run_folder",
-    "default_run_path", "find_run", "finish_run", "finish_stage", "point_latest", "read_state", "stage_key",
+    "default_run_path", "find_run", "finish_run", "finish_stage", "point_latest", "read_state", "reopen_run",
+    "stage_key",
 ]  # fmt: skip
 _STATE, _LATEST = "run.json", "latest"
 
@@ -46,6 +47,11 @@ class EvaluationFolder:
     def comparison(self) -> Path:
         """The candidate against every baseline."""
         return self.path / "comparison.json"
+
+    @property
+    def opening(self) -> Path:
+        """This run's own opening of the test set."""
+        return self.path / "opening.json"
 
 
 @dataclass(frozen=True)
@@ -335,6 +341,11 @@ def finish_run(folder: RunFolder, exit_code: int) -> None:
     """Record that the run is complete and how it ended."""
     state = replace(read_state(folder), status="complete", exit_code=exit_code, finished=_now())
     write_json(folder.state, state, format="run")
+
+
+def reopen_run(folder: RunFolder) -> None:
+    """Record that a complete run goes on."""
+    write_json(folder.state, replace(read_state(folder), status="running", exit_code=None, finished=None), format="run")
 
 
 def point_latest(folder: RunFolder) -> Path | None:

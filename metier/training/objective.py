@@ -95,14 +95,18 @@ class LanguageObjective:
 
 @dataclass(frozen=True, eq=False)
 class HeadObjective:
-    """Answers as classes: cross-entropy of a linear head on pooled features."""
+    """Answers as classes: cross-entropy of a linear head on pooled features.
+
+    Of several labels it is the mean over labels of the binary cross-entropy.
+    """
 
     network: PreTrainedModel
     kind: str
     """`encoder` or `decoder`: how features are pooled."""
     head: nn.Linear
     texts: Sequence[Ints]
-    classes: Sequence[int]
+    classes: Sequence[int] | Sequence[Sequence[float]]
+    """Of each text its class, or 1.0 and 0.0 for every label."""
     weights: Sequence[float]
     autocast: bool = False
     trunk: TrunkCache | None = None
@@ -136,10 +140,17 @@ class HeadObjective:
                 features = pooled(self.network, batch, self.kind, stored, self.observers)
             scores = self.head(features)
             gold = torch.tensor([self.classes[number] for number in chosen], device=device)
-            losses = nn.functional.cross_entropy(scores, gold, reduction="none")
+            losses = _label_losses(scores, gold)
             scale = torch.tensor([self.weights[number] for number in chosen], device=device)
             computed = computed_tokens(self.network, batch, self.kind)
             yield Part((losses * scale).sum(), computed, batch.tokens)
+
+
+def _label_losses(scores: Tensor, gold: Tensor) -> Tensor:
+    """Loss of each text, shape (N,), from scores (N, C) and classes (N,), or a number from 0 to 1 a label (N, C)."""
+    if gold.is_floating_point():
+        return nn.functional.binary_cross_entropy_with_logits(scores, gold, reduction="none").mean(dim=1)
+    return nn.functional.cross_entropy(scores, gold, reduction="none")
 
 
 def class_weights(choice: str | dict[str, float], labels: Sequence[str]) -> list[float]:

@@ -33,7 +33,8 @@ ROOMS: dict[str, set[str]] = {
     "fleet": {"stages", "recipe", "data", "store"},
     "run": {"stages", "fleet", "recipe", "data", "model", "engine", "training", "evaluation", "planning", "refinement"}
     | {"report", "continual", "federated", "store", "device", "team"},
-    "cli": {"run", "launch", "team", "device", "store"},
+    "replay": {"run", "recipe", "data", "evaluation", "store"},
+    "cli": {"run", "replay", "launch", "team", "device", "store"},
     "__main__": {"cli"},
     "__init__": {"run", "recipe"},
 }
@@ -41,26 +42,28 @@ ROOMS: dict[str, set[str]] = {
 
 VALUES = {
     "data.records", "data.card", "data.privacy.account", "data.record.summary", "model.summary", "training.history",
-    "evaluation.results", "planning.results", "planning.outlook", "planning.receipt_values", "refinement.rounds",
-    "report.summary", "serving.results",
+    "evaluation.results", "evaluation.evidence", "evaluation.standings", "evaluation.swap_values", "planning.results",
+    "planning.outlook", "planning.receipt_values", "refinement.rounds", "report.summary", "serving.results",
 }  # fmt: skip
 """Values files: frozen, without torch. The report reads those of all rooms."""
 
 DOORS = {
-    "recipe.load", "recipe.dump", "model.origin", "report.formats", "report.receipt",
-    "data.describe", "data.draft", "data.record.croissant", "data.record.read", "data.record.restore",
-    "data.record.review", "report.data_page", "report.cleaning", "planning.check", "planning.cards", "planning.cluster",
-    "evaluation.compare", "evaluation.files", "evaluation.paying", "evaluation.writing_pays", "evaluation.verify",
+    "recipe.load", "recipe.dump", "model.origin", "report.formats", "report.receipt", "data.describe", "data.draft",
+    "data.record.croissant", "data.record.read", "data.record.restore", "data.record.review", "report.data_page",
+    "report.cleaning", "report.openings", "report.pages", "serving.bundle", "serving.bundle_reading",
+    "report.questions", "report.judgement_page", "evaluation.seal", "planning.check", "planning.cards",
+    "planning.cluster", "evaluation.compare", "evaluation.elsewhere.judged", "evaluation.elsewhere.run_answers",
+    "stages.judging", "evaluation.files", "evaluation.paying", "evaluation.writing_pays", "evaluation.verify",
     "model.packaged", "report.gather", "report.write", "report.card", "serving.predict", "serving.talk",
-    "serving.export", "serving.private", "stages.forget", "data.privacy.by_recipe", "data.privacy.row_vault",
-    "data.privacy.strict_faults", "data.privacy.vault", "data.privacy.vault_key",
+    "serving.export", "serving.private", "stages.forget", "stages.model_aid", "data.privacy.by_recipe",
+    "data.privacy.row_vault", "data.privacy.strict_faults", "data.privacy.vault", "data.privacy.vault_key",
 }  # fmt: skip
 """What the command line calls."""
 
 EXTRA: dict[str, set[str]] = {
     "model": {"data.records"},  # a conversation's turns are what the encoder encodes; records are values without torch
     # Evaluation alone knows how its files are read and how counts become a score; neither needs torch.
-    "report": VALUES | {"evaluation.files", "evaluation.text_metrics"},
+    "report": VALUES | {"evaluation.files", "evaluation.looks", "evaluation.written.text_metrics"},
     "cli": VALUES | DOORS | {"recipe.sections"},
 }
 """Room -> single modules beyond its row."""
@@ -102,7 +105,7 @@ def _resolve(base: list[str], name: str) -> str:
     return ".".join(base) if len(base) >= 2 or (base and base[0] in FILES_AT_THE_ROOT) else ".".join([*base, name])
 
 
-FILES_AT_THE_ROOT = {"errors", "events", "team", "device", "launch", "fleet", "run"}
+FILES_AT_THE_ROOT = {"errors", "events", "team", "device", "launch", "fleet", "run", "replay"}
 
 
 def _may_import(room: str, imported: str) -> bool:

@@ -19,7 +19,7 @@ WITHOUT_TORCH = [
 
 WITHOUT_STATISTICS_LIBRARIES = [
     "metier.evaluation.compare", "metier.evaluation.statistics",
-    "metier.evaluation.metrics", "metier.evaluation.results",
+    "metier.evaluation.metrics", "metier.evaluation.results", "metier.evaluation.measures", "metier.evaluation.verify",
 ]  # fmt: skip
 
 

@@ -87,3 +87,18 @@ def test_a_data_file_is_no_recipe(tmp_path: Path) -> None:
 )
 def test_words_are_quoted_where_a_shell_needs_it(word: str, typed: str) -> None:
     assert quoted(word) == typed
+
+
+@pytest.mark.parametrize(
+    ("typed", "settled"),
+    [
+        (["predict", "r", "i", "o", "--abstain"], ["predict", "r", "i", "o", "--abstain=promised"]),
+        (["predict", "--abstain", "r", "i", "o"], ["predict", "--abstain=promised", "r", "i", "o"]),
+        (["predict", "r", "--abstain", "0.9", "i", "o"], ["predict", "r", "--abstain", "0.9", "i", "o"]),
+        (["predict", "r", "--abstain=0.9", "--json"], ["predict", "r", "--abstain=0.9", "--json"]),
+        (["predict", "r", "--abstain", "--json"], ["predict", "r", "--abstain=promised", "--json"]),
+        (["predict", "--", "--abstain"], ["predict", "--", "--abstain"]),
+    ],
+)
+def test_the_value_of_abstain_may_be_left_out(typed: list[str], settled: list[str]) -> None:
+    assert overrides_as_settings(typed) == settled

@@ -116,3 +116,22 @@ def test_ctrl_c_ends_with_4_and_the_same_command_goes_on(
     assert again.code == 0
     assert "goes on after 4 of 9 texts" in again.err
     assert again.out == f"Answered 9 of 9 rows: {output}\n"
+
+
+def test_abstain_with_a_number_hands_over(run: Path, table: Path, tmp_path: Path, metier: Callable[..., Any]) -> None:
+    output = tmp_path / "out.csv"
+    outcome = metier("predict", run, table, output, "--abstain", "1")
+    assert outcome.code == 0 and "Answered 0 of 3 rows" in outcome.out
+    assert "for a person: 2 of 3 rows (67%) less sure than 1.000, answer left empty" in outcome.err
+    rows = read_table(output).rows
+    assert [bool(row["answer"]) for row in rows] == [False] * 3
+    assert [(row["reason"] or "").partition(":")[0] for row in rows] == ["for a person", "empty text", "for a person"]
+
+
+def test_abstain_alone_needs_a_promise(run: Path, tmp_path: Path, table: Path, metier: Callable[..., Any]) -> None:
+    outcome = metier("predict", run, table, tmp_path / "out.csv", "--abstain")
+    assert outcome.code == 2 and not (tmp_path / "out.csv").exists()
+    assert "--abstain: validation supports no promise of 99 % right of what it answers by itself" in outcome.err
+    one = metier("predict", run, "--text", "my card was declined", "--abstain", "1")
+    assert one.code == 0 and one.out.startswith("(no answer: for a person: ")
+    assert "wanted a probability" in metier("predict", run, table, tmp_path / "o.csv", "--abstain=much").err

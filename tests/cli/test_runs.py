@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from metier.evaluation.files import write_evaluation
 from metier.evaluation.measures import MEASURES
 from metier.evaluation.results import Answer, Evaluation, GateResult, Item
 from metier.recipe.sections import EvaluationSection
+from metier.report.summary import Looks
 from metier.store.run_folder import RunFolder, claim_run_folder, finish_run
 
 RECIPE = "version: 1\nname: small\ndata: {train: a.csv}\nevaluation: {primary_metric: accuracy, resamples: 200}\n"
@@ -219,6 +220,8 @@ class _Summary:
     ablation = None
     swaps = ()
     privacy = None
+    looks = Looks()
+    recipe: Mapping[str, Any] = {}
 
     def __init__(self, test: Sequence[Evaluation], comparison: Any) -> None:
         self.test, self.comparison = test, comparison

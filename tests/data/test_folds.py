@@ -88,6 +88,30 @@ def test_adding_rows_moves_nobody(seed: int, before: int, more: int) -> None:
     assert old.fold.tolist() == new.fold[:before].tolist()
 
 
+def test_near_copies_lie_in_one_fold() -> None:
+    roster = roster_of([("ab"[i % 2], None, i) for i in range(120)])
+    near = np.repeat(np.arange(60), 2).astype(np.int32)  # 0 and 1 are nearly the same, 2 and 3, ...
+    near[100:] = -1
+    torn = 0
+    for seed in range(10):
+        alone = draw_folds(roster, everyone(roster), count=4, seed=seed).fold
+        folds = draw_folds(roster, everyone(roster), count=4, seed=seed, near=near).fold
+        assert (folds[0:100:2] == folds[1:100:2]).all()
+        torn += int((alone[0:100:2] != alone[1:100:2]).sum())
+        assert len(set(folds[100:].tolist())) > 1  # of whom nothing is known hang not together
+    assert torn > 300
+
+
+def test_a_group_pulls_the_near_copies_of_its_rows_along() -> None:
+    rows: list[Row] = [("ab"[i % 2], "g" if i in (0, 9) else None, i) for i in range(60)]
+    near = np.arange(60, dtype=np.int32)
+    near[[9, 20]] = 9
+    near[[20, 31]] = near[20]
+    for seed in range(10):
+        folds = draw_folds(roster_of(rows), everyone(roster_of(rows)), count=3, seed=seed, near=near).fold
+        assert len({int(folds[place]) for place in (0, 9, 20, 31)}) == 1
+
+
 def test_more_folds_than_clusters_is_an_error() -> None:
     roster = roster_of([("a", "g", 1), ("b", "g", 2), ("a", "h", 3)])
     message = r"data.folds: is 3, but train and validation have 2 groups of rows to keep together, wanted at most 2"
@@ -133,3 +157,21 @@ def test_the_recipe_writes_folds(
     assert found.keys() == there
     assert prepared.card.folds == tuple(np.bincount(list(found.values())).tolist())
     assert any("4 folds of train and validation" in notice for notice in prepared.card.notices)
+
+
+def test_the_recipe_keeps_near_copies_in_one_fold(
+    write: Callable[..., Path], prepare: Callable[..., PreparedData], tmp_path: Path
+) -> None:
+    said = [
+        f"the customer number {n} from street {n} writes that parcel {n} with {n} kettles and {n} boxes was late{more}"
+        for n in range(60) for more in ("", " again")
+    ]  # fmt: skip
+    table = "text,label\n" + "".join(f"{text},{'ab'[place // 2 % 2]}\n" for place, text in enumerate(said))
+    prepared = prepare(train=write("d.csv", table), folds=5, leaks="allow")
+    found = read_folds(tmp_path / "prepared")
+    by_pair: dict[str, list[int]] = {}
+    for split in (prepared.train, prepared.validation):
+        for record in split.records():
+            by_pair.setdefault(record.text.removesuffix(" again"), []).append(found[record.id])
+    pairs = [folds for folds in by_pair.values() if len(folds) == 2]
+    assert len(pairs) > 25 and all(first == second for first, second in pairs)

@@ -26,10 +26,17 @@ from metier.recipe.sections import PromptSection
     ],
 )
 def test_only_a_telling_name_makes_a_sentence(column: str | None, shape: str, told: str | None) -> None:
-    card: Any = cast(Any, SimpleNamespace(answer_column=column, shape=shape))
+    card: Any = cast(Any, SimpleNamespace(answer_column=column, shape=shape, task="generation"))
     assert with_instruction(PromptSection(), card).instruction == told
 
 
 def test_the_recipes_own_instruction_stays() -> None:
-    card: Any = cast(Any, SimpleNamespace(answer_column="note", shape="columns"))
+    card: Any = cast(Any, SimpleNamespace(answer_column="note", shape="columns", task="multilabel"))
     assert with_instruction(PromptSection(instruction="Write."), card).instruction == "Write."
+
+
+def test_a_model_that_writes_lists_is_told_the_labels_and_the_form() -> None:
+    for task, form in (("multilabel", "a JSON list"), ("extraction", '["piece", "kind"]')):
+        card: Any = cast(Any, SimpleNamespace(answer_column="x", shape="columns", task=task, labels=("late", "rude")))
+        told = with_instruction(PromptSection(), card).instruction or ""
+        assert form in told and told.endswith(": late, rude") and "[] if" in told

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+EXTENDING = ROOT / "docs" / "extending.md"
+"""The page whose blocks are files, rows and tests."""
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```[ ]*$", re.MULTILINE | re.DOTALL)
 
 
@@ -57,6 +61,34 @@ def python_blocks() -> Callable[[Path], list[Block]]:
     return lambda page: [block for block in blocks_of(page) if block.info == "python"]
 
 
+@pytest.fixture(autouse=True)
+def tables_as_they_were() -> Iterator[None]:
+    """What a page adds to the visible tables is taken out again, and the modules that it wrote are forgotten."""
+    from metier.evaluation.closer.slice_kinds import SLICES
+    from metier.evaluation.metrics import METRICS
+    from metier.evaluation.systems import SYSTEMS
+
+    tables: list[Any] = [METRICS, SYSTEMS, SLICES]
+    before, modules = [dict(table) for table in tables], set(sys.modules)
+    yield
+    for table, rows in zip(tables, before, strict=True):
+        table.clear()
+        table.update(rows)
+    for name in [own.removesuffix(".py") for own in files_of(EXTENDING)]:
+        if name not in modules:
+            sys.modules.pop(name, None)
+
+
+def files_of(page: Path) -> dict[str, str]:
+    """The blocks of a page that are files, by the name in their first line."""
+    found = {}
+    for block in blocks_of(page):
+        first = re.match(r"# (\w+\.py)\n", block.text)
+        if block.info == "python" and first:
+            found[first[1]] = block.text
+    return found
+
+
 @pytest.fixture
 def desk(tmp_path: Path, tiny_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder of a reader: a small table, a recipe that runs in a second, and new rows to answer."""
@@ -72,5 +104,8 @@ evaluation: {{systems: [majority, tfidf], resamples: 200, train_examples: 20}}
 hardware: {{device: cpu, dtype: float32, threads: 1}}
 """
     (tmp_path / "recipe.yaml").write_text(recipe, encoding="utf-8")
+    for name, text in files_of(EXTENDING).items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path

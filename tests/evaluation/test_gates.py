@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from metier.evaluation.closer.slice_report import report_slices
 from metier.evaluation.compare import compare
-from metier.evaluation.results import Evaluation, GateResult
+from metier.evaluation.evidence import Promise, Selective, Temperature, Trust
+from metier.evaluation.gates import Looked, judge_gates
+from metier.evaluation.results import Estimate, Evaluation, GateResult
 from metier.recipe.sections import EvaluationSection, GatesSection
 
 Paired = Callable[..., tuple[Evaluation, Evaluation]]
@@ -65,3 +69,77 @@ def test_an_unknown_metric_does_not_pass(make_evaluation: Callable[..., Evaluati
 
 def test_without_gates_there_are_none(make_paired: Paired) -> None:
     assert _gates(make_paired(200, 40, 5, 55), {}) == []
+
+
+def _selective(kept: bool | None, low: float | None, threshold: float | None = 0.8) -> Selective:
+    promise = Promise(
+        target=0.95, confidence=0.95, threshold=threshold, coverage=0.7, accuracy=0.97, at_least=0.955, n=300,
+        answered=210, reason=None if threshold else "even the surest answers are wrong too often",
+    )  # fmt: skip
+    share = Estimate(value=0.7, low=low, high=0.8, n=200, method="wilson", reason=None if low else "too few groups")
+    accuracy = Estimate(value=0.9, low=0.85, high=0.94, n=140, method="clopper-pearson")
+    return Selective(
+        promise=promise, set="test", coverage=share, accuracy=accuracy, at_least=0.86, accuracy_all=0.8, kept=kept,
+        sentence="",
+    )  # fmt: skip
+
+
+def _trust(alone: Selective | None, reason: str | None = None) -> Trust:
+    none = Temperature(value=1.0, low=None, high=None, n=0, loss_before=None, loss_after=None)
+    return Trust(
+        system="tuned", calibration={}, temperature=none, tempered=None, curve=None, alone=alone, reason=reason
+    )
+
+
+@pytest.mark.parametrize(
+    ("trust", "found", "passed"),
+    [
+        pytest.param(_trust(_selective(True, 0.64)), "0.64 (value 0.7)", True, id="reached"),
+        pytest.param(_trust(_selective(None, 0.64)), "0.64 (value 0.7)", True, id="cannot tell whether it is kept"),
+        pytest.param(_trust(_selective(True, 0.59)), "0.59 (value 0.7)", False, id="not reached"),
+        pytest.param(
+            _trust(_selective(False, 0.64)), "the promise is broken: 0.9 right of what is answered, 0.95 promised",
+            False, id="broken",
+        ),
+        pytest.param(
+            _trust(_selective(None, 0.0, None)), "0: 0.95 right cannot be promised (even the surest answers are wrong",
+            False, id="no promise",
+        ),
+        pytest.param(_trust(_selective(True, None)), "0.7 without a lower bound: too few groups", False, id="no bound"),
+        pytest.param(_trust(None, "no probabilities"), "unknown: no probabilities", False, id="no probabilities"),
+        pytest.param(None, "unknown: it was not looked at", False, id="not looked at"),
+    ],
+)  # fmt: skip
+def test_coverage_is_judged_on_its_lower_bound_and_on_the_promise(
+    trust: Trust | None, found: str, passed: bool, make_paired: Paired
+) -> None:
+    gate = _looked(make_paired, {"minimum_coverage": 0.6}, Looked(trust=trust))
+    assert (gate.gate, gate.wanted, gate.passed) == ("minimum_coverage", "0.6 or more as lower bound", passed)
+    assert gate.found.startswith(found)
+
+
+@pytest.mark.parametrize(("widest", "passed"), [(0.75, True), (0.3, False)])
+def test_a_gap_is_judged_on_its_upper_bound(widest: float, passed: bool, make_paired: Paired) -> None:
+    tuned, tfidf = make_paired(60, 20, 5, 15)
+    halves = ["first" if place < 50 else "second" for place in range(100)]
+    wrong = [place < 20 for place in range(100)]
+    items = [replace(item, answer="none" if bad else item.gold) for item, bad in zip(tuned.items, wrong, strict=True)]
+    slices = report_slices(replace(tuned, items=tuple(items)), tfidf, "accuracy", {"half": halves}, {})
+    gate = _looked(make_paired, {"largest_gap": {"half": widest}}, Looked(slices=slices))
+    assert (gate.gate, gate.passed) == ("largest_gap.half", passed)
+    assert "(value 0.4, first to second)" in gate.found and gate.wanted == f"{widest} or less as upper bound"
+
+
+def test_a_kind_that_is_not_there_does_not_pass_and_says_why(make_paired: Paired) -> None:
+    tuned, _ = make_paired(60, 20, 5, 15)
+    slices = report_slices(tuned, None, "accuracy", {}, {"language": "no library"})
+    gates = {"largest_gap": {"language": 0.5}}
+    assert _looked(make_paired, gates, Looked(slices=slices)).found == "unknown: no library"
+    assert not _looked(make_paired, gates, Looked()).passed
+
+
+def _looked(make_paired: Paired, gates: dict[str, object], looked: Looked) -> GateResult:
+    tuned, tfidf = make_paired(60, 20, 5, 15)
+    comparison = compare(tuned, [tfidf], section=EvaluationSection(primary_metric="accuracy", resamples=200))
+    (gate,) = judge_gates(GatesSection.model_validate(gates), comparison, tuned, looked)
+    return gate

@@ -13,13 +13,13 @@ import pytest
 
 from metier.data.records import Conversation, Input, Passage, Record
 from metier.errors import MetierError
-from metier.evaluation.bootstrap import resample
 from metier.evaluation.evaluate import RecordSet, evaluate_system, recompute
 from metier.evaluation.measures import MEASURES, score_of
 from metier.evaluation.results import Answer, Evaluation
+from metier.evaluation.significance.bootstrap import resample
 from metier.evaluation.statistics import wilson_interval
 from metier.evaluation.systems import AnswerOptions
-from metier.evaluation.text_estimates import text_units
+from metier.evaluation.written.text_estimates import text_units
 from metier.recipe.sections import EvaluationSection
 
 SECTION = EvaluationSection(primary_metric="chrf", resamples=300)

@@ -78,7 +78,7 @@ def test_every_verdict_has_its_sentence(
 
 def test_a_baseline_without_training_that_is_as_good_is_recommended(make_paired: Paired) -> None:
     sentence = _sentence(make_paired(900, 3, 3, 94, ("tuned", "zero_shot")))
-    assert sentence.endswith("Use zero_shot, which needs no training, instead.")
+    assert sentence.endswith("Do not train; use zero_shot, which needs no training.")
 
 
 def test_while_it_cannot_be_told_the_system_without_training_is_recommended(make_paired: Paired) -> None:

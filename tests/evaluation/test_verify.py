@@ -108,6 +108,15 @@ def test_a_comparison_from_before_openings_had_intervals_still_holds(root: Path)
     assert verify_evaluations(root) == ()
 
 
+def test_results_from_before_there_was_a_metric_still_hold(root: Path) -> None:
+    def older(results: dict[str, Any]) -> None:
+        for system in results["systems"].values():
+            del system["metrics"]["micro_f1"]
+
+    _change(root / "test" / "results.json", older)
+    assert verify_evaluations(root) == ()
+
+
 def test_validations_discordance_is_part_of_what_is_verified(root: Path) -> None:
     def other(comparison: dict[str, Any]) -> None:
         for row in (*comparison["differences"], *comparison["accuracy_differences"]):

@@ -99,7 +99,7 @@ def test_it_says_the_same_again_and_needs_enough_records(open_ended: list[Conver
 def test_the_smallest_gain_is_2_80_standard_errors(open_ended: list[Conversation]) -> None:
     section = SECTION.model_copy(update={"primary_metric": "token_f1", "resamples": 4000})
     found = can_writing_pay(open_ended, 100, section, 1)
-    from metier.evaluation.text_counts import token_f1
+    from metier.evaluation.written.text_counts import token_f1
 
     nearest = nearest_outside(open_ended, 1, metric="token_f1")
     gaps = [

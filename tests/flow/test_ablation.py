@@ -184,3 +184,22 @@ def test_written_answers_have_one_too(tiny_model: Callable[..., Any], new_home: 
     assert ablation.steps["planned"] == 4 and ablation.change.value is not None
     assert any("conversations have their repairs in both" in note for note in ablation.notes)
     assert verify_evaluations(ran.folder.evaluation) == ()
+
+
+def test_two_processes_give_the_ablation_of_one(
+    dirty_home: Any, changes: dict[str, Any], ablated: Any, in_processes: Callable[..., Any]
+) -> None:
+    values = {**dirty_home.values, **changes, "data": {**dirty_home.values["data"], **changes["data"]}}
+    values["evaluation"] = {**dirty_home.values["evaluation"], **changes["evaluation"]}
+    (dirty_home.folder / "together.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    folder = dirty_home.folder / "runs" / "together"
+    own = {name: str(dirty_home.folder / f"together-{name}") for name in ("cache", "state")}
+    ended = in_processes(
+        2, ["run", str(dirty_home.folder / "together.yaml"), "--output", str(folder)],
+        environment={"METIER_CACHE": own["cache"], "METIER_STATE": own["state"]},
+    )  # fmt: skip
+    assert ended.codes == [0, 0], ended.said
+    again = json.loads((folder / "evaluation" / "ablation" / "ablation.json").read_text(encoding="utf-8"))
+    once = json.loads((ablated.folder.evaluation_of("ablation").path / "ablation.json").read_text(encoding="utf-8"))
+    assert (again["records"], again["change"]["value"]) == (once["records"], pytest.approx(once["change"]["value"]))
+    assert verify_evaluations(folder / "evaluation") == ()

@@ -94,7 +94,7 @@ def test_a_model_learns_to_write_and_to_stop(written: Any) -> None:
     assert zero.metrics["exact_match"].value == 0.0
     assert tuned.metrics["loss"].value < 0.3 < zero.metrics["loss"].value
     assert found["copy_input"].metrics["loss"].value is None and found["copy_input"].metrics["loss"].reason
-    assert set(few.settings["tried"]) == {"k=1, draw=0", "k=2, draw=0"}
+    assert set(few.settings["tried"]) == {"k=1, draw=0", "k=2, draw=0", "k=1, nearest", "k=2, nearest"}
 
 
 def test_the_verdict_is_about_the_best_baseline(written: Any) -> None:

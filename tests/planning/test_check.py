@@ -199,6 +199,8 @@ def test_several_candidates_and_model_baselines(make_recipe: Make, tiny_model: C
     works = {(stage.stage, stage.what) for stage in report.plan.stages}
     assert ("baselines", "zero_shot: 2 prompts on validation") in works
     assert ("baselines", "few_shot: 2 prompts on validation") in works
+    assert ("baselines", "few_shot: 1 prompt with the nearest examples on validation") in works
+    assert [what for _, what in works if what.startswith("probe: features after ")]
     assert ("attempt words", "lower 2 blocks, computed once") in works
     assert not [what for stage, what in works if stage == "attempt head" and "training" in what]
     assert report.plan.seconds == pytest.approx(sum(stage.seconds for stage in report.plan.stages))

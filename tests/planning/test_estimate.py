@@ -91,9 +91,13 @@ def _recipe(**training: Any) -> Recipe:
 def plan(asking: Asking, records: list[Choice]) -> Callable[..., Plan]:
     """`plan(times, method, layers, **training)`: the plan for so many times the records."""
 
-    def make(times: int = 1, method: str = "lora", layers: str = "top 1", **training: Any) -> Plan:
+    def make(
+        times: int = 1, method: str = "lora", layers: str = "top 1", ablation: bool = False, **training: Any
+    ) -> Plan:
         section = AdaptationSection.model_validate({"method": method, "layers": layers})
-        recipe = _recipe(**training).model_copy(update={"adaptation": section})
+        recipe = _recipe(**training)
+        data = recipe.data.model_copy(update={"ablation": ablation})
+        recipe = recipe.model_copy(update={"adaptation": section, "data": data})
         lengths = [len(asking.prompt_ids(record.text)) for record in records] * times
         network = asking.base.network
         shape = Shape.of(network, vocabulary=320, number_bytes=4)
@@ -115,6 +119,20 @@ def test_more_of_anything_takes_longer(plan: Callable[..., Plan]) -> None:
     assert plan(num_train_epochs=9).seconds > small.seconds
     assert plan(layers="all").seconds > small.seconds
     assert plan(method="full", layers="all").seconds > plan(layers="all").seconds
+
+
+def test_an_ablation_trains_once_more(plan: Callable[..., Plan]) -> None:
+    without, with_it = plan(), plan(ablation=True)
+    assert not any(stage.stage == "ablation" for stage in without.stages)
+    parts = with_it.parts
+    again = sum(stage.seconds for stage in without.stages if stage.stage.startswith("attempt "))
+    tuned = sum(stage.seconds for stage in without.stages if stage.what == "tuned, on test and a sample of train")
+    assert tuned > 0
+    assert parts["ablation"] == pytest.approx(again + tuned)
+    assert with_it.seconds == pytest.approx(without.seconds + again + tuned)
+    assert any("data.ablation" in said for said in with_it.assumptions)
+    lowest = [stage.low for stage in with_it.stages if stage.stage == "ablation" and "computed once" in stage.what]
+    assert lowest and set(lowest) == {0.0}
 
 
 def test_more_of_anything_takes_more_room(plan: Callable[..., Plan]) -> None:

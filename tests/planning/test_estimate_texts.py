@@ -108,6 +108,32 @@ def test_examples_in_the_prompt_and_ways_to_choose_them_cost(plan: Callable[...,
     assert _seconds(three, "few_shot: 10") == pytest.approx(3 * _seconds(small, "few_shot: 10"))
 
 
+def test_nearest_examples_are_read_for_each_input_and_tried_on_a_part_first(plan: Callable[..., Plan]) -> None:
+    def asked(few: dict[str, Any]) -> Plan:
+        return plan(sections={"evaluation": {"few_shot": few}})
+
+    alike, near = (asked({"k": [2], "selection": [name]}) for name in ("random", "nearest"))
+    both = asked({"k": [2], "selection": ["random", "nearest"]})
+    assert _seconds(near, "few_shot with the nearest") > _seconds(alike, "baselines: few_shot") > 0
+    assert _seconds(near, "few_shot: ") == _seconds(near, "test: few_shot") > _seconds(alike, "test: few_shot")
+    assert _seconds(both, "baselines: few") == pytest.approx(
+        _seconds(alike, "baselines: few") + _seconds(near, "baselines: few")
+    )
+    three = asked({"k": [2, 3, 4], "selection": ["nearest"]})
+    # Ten selection records: all three on the first eight, one on the other two.
+    assert "few_shot with the nearest examples: 26 answers of validation" in [stage.what for stage in three.stages]
+
+
+def test_the_first_part_is_that_of_the_baselines() -> None:
+    from metier.evaluation.answering import shots
+    from metier.planning import cost, estimate
+
+    assert [cost.first_part(n, ways) for n in (5, 20, 100) for ways in (1, 3)] == [
+        shots.first_part(n, ways) for n in (5, 20, 100) for ways in (1, 3)
+    ]
+    assert (estimate.LONGEST_SHOT, estimate.TURN_TOKENS) == (shots.SHOT_TOKENS, shots.TURN_TOKENS)
+
+
 def test_writing_is_as_slow_as_few_rows_are(plan: Callable[..., Plan]) -> None:
     """An answer's token costs what it costs at the slower speed, and the loss of the right answer beside it."""
     stage = next(stage for stage in plan().stages if stage.what == "zero_shot: 10 answers of validation")

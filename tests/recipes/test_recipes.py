@@ -34,18 +34,27 @@ WRITTEN = {
     "support-tone": ("customer_support/bitext_responses", {"train.jsonl", "test.jsonl"}),
 }
 """Recipes whose answers are written freely."""
+LISTS = {
+    # name: (data set, task, labels, candidates)
+    "personal-data": ("pii/presidio_synth", "extraction", 17, {"tuned"}),
+    "constraints": ("general/ifeval", "multilabel", 25, {"head", "encoder"}),
+}
+"""Recipes whose right answers are lists."""
 
 
 def test_every_recipe_is_expected_and_every_expected_recipe_is_there() -> None:
-    assert {path.stem for path in RECIPES} == set(EXPECTED) | set(WRITTEN)
+    assert {path.stem for path in RECIPES} == set(EXPECTED) | set(WRITTEN) | set(LISTS)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipe_loads_under_its_own_name(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.name == path.stem
-    assert recipe.task == ("classification" if path.stem in EXPECTED else "generation")
-    assert set(resolve_candidates(recipe)) == (EXPECTED[path.stem][-1] if path.stem in EXPECTED else {"tuned"})
+    tasks = {**dict.fromkeys(EXPECTED, "classification"), **dict.fromkeys(WRITTEN, "generation")}
+    tasks |= {name: task for name, (_, task, _, _) in LISTS.items()}
+    candidates = {name: row[-1] for name, row in {**EXPECTED, **LISTS}.items()}
+    assert recipe.task == tasks[path.stem]
+    assert set(resolve_candidates(recipe)) == candidates.get(path.stem, {"tuned"})
     data = recipe.data
     for file in (data.train, data.validation, data.test, data.answers):
         assert file is None or file.startswith("${METIER_DATA}/")
@@ -95,6 +104,20 @@ def test_recipe_prepares_its_conversations(
     assert 200 <= len(data.train) <= (recipe.data.max_examples or 400)
     assert len(data.test) == (recipe.data.max_test_examples or len(data.test)) >= 70
     assert 20 <= len(data.validation) <= 150
+
+
+@pytest.mark.parametrize("name", sorted(LISTS))
+def test_recipe_prepares_its_lists(
+    name: str, real_data: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, task, labels, _ = LISTS[name]
+    monkeypatch.setenv("METIER_DATA", str(real_data(folder).parents[folder.count("/")]))
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe(FOLDER / f"{name}.yaml")
+    data = load_prepared(run_recipe(recipe, output=tmp_path / "run", until="data").folder.data)
+    assert data.card.task == task and len(data.labels) == labels
+    assert 300 <= len(data.train) <= (recipe.data.max_examples or 400)
+    assert not {"unreadable spans", "span lost", "empty label"} & set(data.card.rejected)
 
 
 def test_few_becomes_twenty_by_one_setting(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from metier.planning.receipt_values import Receipt, ReceiptLine
 from metier.report.card import front_matter, render_card, write_model_card
 from metier.report.summary import RunSummary
 
@@ -117,3 +118,74 @@ def test_tables_keep_their_columns_whatever_the_labels_hold(summary: RunSummary)
 def test_overrides_of_the_promoted_candidate_are_the_training_procedure(summary: RunSummary) -> None:
     _, body = parts(render_card(summary))
     assert "- adaptation.method: full" in body
+
+
+def benchmark(summary: RunSummary, **changes: Any) -> RunSummary:
+    """The run on a benchmark of the hub."""
+    card = {**summary.recipe["card"], "benchmark": "org/tickets-bench", **changes}
+    return replace(summary, recipe={**summary.recipe, "card": card})
+
+
+def test_results_on_a_benchmark_are_in_the_hubs_own_form(summary: RunSummary, tmp_path: Path) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    write_model_card(benchmark(summary, benchmark_task="intents"), tmp_path / "README.md")
+    (path,) = (tmp_path / ".eval_results").iterdir()
+    assert path.name == "tickets-bench.yaml"
+    written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    (entry,) = hub.parse_eval_result_entries(written)
+    assert (entry.dataset_id, entry.task_id, entry.value) == ("org/tickets-bench", "intents", 0.938)
+    assert "95 % interval" in entry.notes
+    assert "test set opened twice" in entry.notes
+    assert hub.eval_result_entries_to_yaml([entry]) == written
+    front, body = parts((tmp_path / "README.md").read_text(encoding="utf-8"))
+    assert front["model-index"][0]["results"][0]["dataset"]["type"] == "org/tickets-bench"
+    assert "as a result on org/tickets-bench" in body
+
+
+def test_without_a_benchmark_or_on_validation_there_is_no_such_file(summary: RunSummary, tmp_path: Path) -> None:
+    write_model_card(summary, tmp_path / "README.md")
+    look = replace(benchmark(summary), comparison=replace(summary.comparison, set="validation", openings=None))
+    write_model_card(look, tmp_path / "README.md")
+    assert not (tmp_path / ".eval_results").exists()
+    (result,) = front_matter(look)["model-index"][0]["results"]
+    assert result["dataset"]["split"] == "validation"
+    assert "The test set stayed closed" in render_card(look)
+
+
+def test_every_metric_survives_the_hubs_own_reader_and_writer(summary: RunSummary) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
+
+    index = front_matter(summary)["model-index"]
+    name, results = model_index_to_eval_results(index)
+    again = eval_results_to_model_index(name, results)
+    metrics = [metric for result in again[0]["results"] for metric in result["metrics"]]
+    wanted = index[0]["results"][0]["metrics"]
+    assert [(metric["type"], metric["value"], metric["name"]) for metric in metrics] == [
+        (metric["type"], metric["value"], metric["name"]) for metric in wanted
+    ]
+    assert isinstance(hub.ModelCard(render_card(summary)).data, hub.ModelCardData)
+
+
+def test_what_it_must_not_be_used_for_stands_there(make_summary: Callable[..., RunSummary]) -> None:
+    made = make_summary(recipe={"card": {"out_of_scope": "Deciding about a refund.", "limitations": "Sarcasm."}})
+    _, body = parts(render_card(made))
+    scope = body[body.index("### Out of scope") : body.index("## Bias")]
+    assert "Deciding about a refund." in scope
+    assert "Sarcasm." not in scope
+    assert "- Sarcasm." in body
+
+
+def _energy(measured: float | None) -> Receipt:
+    line = ReceiptLine(what="energy", unit="Wh", predicted=3.0, measured=measured, note="by the CPU's own meter")
+    return Receipt(lines=(line,), how="measured before the run")
+
+
+def test_energy_is_told_where_it_was_measured(summary: RunSummary) -> None:
+    _, body = parts(render_card(replace(summary, receipt=_energy(12.345))))
+    assert "Energy: 12.35 Wh (by the CPU's own meter). Emissions are unknown" in body
+    assert "energy and emissions" not in body
+    _, body = parts(render_card(replace(summary, receipt=_energy(None))))
+    assert "Energy and emissions were not measured." in body
+    impact = body[body.index("## Environmental impact") : body.index("## How to use")]
+    assert "Tokens computed in 3 trainings: 144,000." in impact

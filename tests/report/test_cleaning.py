@@ -12,6 +12,7 @@ import pytest
 from metier.cli.tables import final_text
 from metier.data.record.summary import StepRecord
 from metier.evaluation.results import Ablation, Estimate, Evaluation
+from metier.evaluation.swap_values import SwapChange, SwapReport
 from metier.report.card import render_card
 from metier.report.cleaning import ablation_table, changed, steps_table, swaps_lines, swaps_table
 from metier.report.figures import draw_figures
@@ -81,6 +82,22 @@ def test_the_terminal_says_it(cleaned: RunSummary) -> None:
     assert ABLATION.sentence in text.splitlines()
     assert "Swapped gender: 5.0% [3.0%, 7.0%] of 120 answers change." in text.splitlines()
     assert swaps_lines(cleaned)[1] == "Swapped religion: 0.0% [0.0%, 2.0%] of 120 answers change."
+
+
+def test_bias_is_shown_as_a_change_from_the_base(cleaned: RunSummary) -> None:
+    share = Estimate(value=0.02, low=0.01, high=0.04, n=120, method="wilson")
+    change = SwapChange(
+        dimension="gender", n=120, changed=share, moved=share, base_changed=share, base_moved=share,
+        change=replace(share, value=0.037, low=0.012, high=0.061), p_value=0.004, p_holm=0.008, moved_change=share,
+        verdict="more",
+    )  # fmt: skip
+    found = SwapReport(system="tuned", base="zero_shot", dimensions=(change,), sentence="They change <more often>.")
+    against = replace(cleaned, looks=replace(cleaned.looks, swaps=found))
+    text = words(page_of(against))
+    assert "Change from the base" in text and "+0.037" in text and "+0.012 to +0.061" in text and "0.008" in text
+    assert "not asked" in text  # religion
+    assert swaps_lines(against)[-1] == found.sentence
+    assert "Change from the base" in render_card(against) and "Change from the base" not in render_card(cleaned)
 
 
 def test_nothing_is_said_where_nothing_was_done(summary: RunSummary) -> None:

@@ -108,8 +108,8 @@ def _fresh_answers(folder: Path, base: Path | None, texts: list[str], place: Pat
 
 def _own_answers(folder: Path, texts: list[str]) -> list[str]:
     from metier.data.records import Input
+    from metier.evaluation.answering.tuned import HowAsked, tuned_system
     from metier.evaluation.systems import AnswerOptions
-    from metier.evaluation.tuned import HowAsked, tuned_system
 
     model = load_model(folder, CPU)
     system = tuned_system(model.model, HowAsked.of(model), trained_on="")

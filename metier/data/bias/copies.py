@@ -15,6 +15,7 @@ from metier.data.bias.counterfactuals import Swapper
 from metier.data.bias.record_copies import copies_of
 from metier.data.bias.remedies import AugmentSettings, is_drawn, swaps_for
 from metier.data.bias.settings import Told, flagged_dimensions
+from metier.data.bias.tagger import tagger_where_installed
 from metier.data.input_rules import normalised
 from metier.data.records import Record
 from metier.data.splits import Split, SplitWriter
@@ -49,7 +50,8 @@ def write_copies(
     dimensions = swaps_for(flagged_dimensions(found))
     if not dimensions:
         return ("data.bias.augment: no association that a swap could break is flagged, so there are no copies",)
-    swapper = Swapper(labels, dimensions=dimensions)
+    tagger, how = tagger_where_installed() if "gender" in dimensions else (None, "")
+    swapper = Swapper(labels, dimensions=dimensions, tagger=tagger)
     notices = [
         f"data.bias.augment: no copies in {name}: the labels name it ({', '.join(words)})"
         for name, words in swapper.refused.items()
@@ -66,7 +68,10 @@ def write_copies(
         path.unlink()
     where = ", ".join(f"{count:,} in {name}" for name, count in sorted(maker.made.items())) or "none could be made"
     left = f"; {maker.known:,} left out, as a split has such a text" if maker.known else ""
-    notices.append(f"data.bias.augment: counterfactual copies of train rows to be trained on as well: {where}{left}")
+    told = f"; {how}" if "gender" in maker.made else ""
+    notices.append(
+        f"data.bias.augment: counterfactual copies of train rows to be trained on as well: {where}{left}{told}"
+    )
     return tuple(notices)
 
 

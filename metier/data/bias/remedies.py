@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from metier.data.bias.associations import Association
 from metier.data.bias.counterfactuals import Copy, Swapper
-from metier.data.bias.mentions import Coded, Gathered
+from metier.data.bias.mentions import Coded
 from metier.data.bias.swaps import packaged_swaps
 from metier.data.cleaning.rows import Rows
 from metier.errors import DataError
@@ -39,15 +39,6 @@ class AugmentSettings:
     largest_share: float = 0.5
     """Copies, as a share of the train rows that could be copied; which rows is drawn by `seed`."""
     seed: int = 17
-
-
-def swap_dimensions(flagged: Sequence[Association]) -> tuple[str, ...]:
-    """Which dimensions to swap against some associations; none for columns of the user's and for languages.
-
-    Args:
-        flagged: Associations, those worth a remedy.
-    """
-    return swaps_for(one.dimension for one in flagged)
 
 
 def swaps_for(dimensions: Iterable[str]) -> tuple[str, ...]:
@@ -126,23 +117,6 @@ def row_weights(
         for _ in range(50):
             weights[learned] = np.clip(weights[learned] / weights[learned].mean(), 1 / bound, bound)
     return weights.astype(np.float32)
-
-
-def weights_against(flagged: Sequence[Association], gathered: Gathered, *, bound: float = 4.0) -> Weights:
-    """Weights against associations of labels with groups of the word lists; tones and columns are left as they are.
-
-    Args:
-        flagged: Associations, those worth a remedy.
-        gathered: What the screen found (`screen.look`).
-        bound: As in `row_weights`.
-
-    Raises:
-        DataError: The bound is below 1.
-    """
-    known = {group.dimension for group in gathered.asked.groups}
-    names = dict.fromkeys(one.dimension for one in flagged if one.kind == "label" and one.dimension in known)
-    columns = [gathered.asked.coded(name) for name in names]
-    return row_weights(columns, gathered.labels.codes, gathered.in_split("train"), bound=bound)
 
 
 def _factors(

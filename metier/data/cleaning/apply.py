@@ -72,6 +72,9 @@ class Cleaned:
     done: Mapping[str, Mapping[str, int]]
     """Step -> rows by what was done about its doubts."""
     notices: tuple[str, ...]
+    near: tuple[NDArray[np.int64], NDArray[np.int32]] | None = None
+    """Keys of all rows and the clusters of nearly equal texts that they are in, for folds; None where none are dealt,
+    or most rows hang together as texts of one template do."""
     leaks: tuple[Leak, ...] = ()
     """Rows that say what rows of another split say: `leaks.apply_leaks` does about them what the recipe wants."""
 
@@ -120,6 +123,7 @@ class Deeds:
     def result(self, findings: Sequence[Finding]) -> Cleaned:
         """All of it, under the keys that the rows had before."""
         keys = self.look.numbered.keys
+        clusters = None if self.look.section.folds is None else self.look.clusters
         return Cleaned(
             findings=tuple(self.look.numbered.named(finding) for finding in findings),
             drops={int(keys[position]): drop for position, drop in sorted(self.drops.items())},
@@ -127,6 +131,7 @@ class Deeds:
             done=self.done,
             notices=tuple(self.notices),
             leaks=tuple(self.leaks),
+            near=None if clusters is None else (keys, clusters),
         )
 
     def _staying(self, positions: Iterable[int]) -> list[int]:

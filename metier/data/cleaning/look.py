@@ -42,6 +42,9 @@ class Aids:
     """Of written answers after their prompts. None: they are not ranked."""
     alone: Losses | None = None
     """The same without the prompts."""
+    characters: int | None = None
+    """Of all texts and answers together, where they were counted: what will not fit into memory is not kept there for
+    a start."""
     settled: frozenset[int] = frozenset()
     """Keys of rows that a person looked at and kept: policy does nothing to them."""
 

@@ -16,6 +16,9 @@ from metier.data.cleaning.rows import SPLITS, Doubt, Finding, Row, Rows
 IN_MEMORY = 1 << 27
 """Characters of texts and answers that are kept; with more, every pass reads the rows anew."""
 
+LIKELY = 1.5
+"""Times as many characters as may be kept from which on it is not tried: so many rows do not leave before the steps."""
+
 Keys = NDArray[np.int64]
 _SPLIT = {name: number for number, name in enumerate(SPLITS)}
 
@@ -59,26 +62,29 @@ class Numbered:
         return replace(doubt, key=int(self.keys[doubt.key]), others=others)
 
 
-def number_rows(rows: Rows, raw: Rows, *, most: int = IN_MEMORY) -> Numbered:
+def number_rows(rows: Rows, raw: Rows, *, most: int = IN_MEMORY, characters: int | None = None) -> Numbered:
     """Number rows.
 
     Args:
         rows: In ascending order of their keys.
         raw: The same rows in the same order, with their texts before repairs.
         most: Characters that may be kept in memory.
+        characters: How many there are, as far as it is known: rows that will not fit are then not kept for a start.
+            Some of the rows may have left since they were counted.
     """
     keys, splits = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int8)
     kept: list[Row] = []
     names: dict[str, str] = {}
-    characters = 0
+    counted, keeps = 0, characters is None or characters <= LIKELY * most
     for position, row in enumerate(rows):
         keys[position], splits[position] = row.key, _SPLIT[row.split]
-        characters += len(row.text) + len(row.answer)
-        if characters <= most:
+        counted += len(row.text) + len(row.answer)
+        if keeps and counted <= most:
             kept.append(_lean(row, position, names))
         else:
+            keeps = False
             kept.clear()
-    if characters > most:
+    if not keeps:
         return Numbered(rows=_Anew(rows), raw=_Anew(raw), keys=keys, splits=splits)
     if raw is rows:
         return Numbered(rows=kept, raw=kept, keys=keys, splits=splits)

@@ -66,7 +66,9 @@ def clean_rows(
         DataError: A policy is `refuse`, and there is something to refuse; or a setting cannot be used.
         MissingPackage: A policy that does something needs a package that is not installed.
     """
-    look = Look(numbered=number_rows(rows, raw), section=section, task=task, seed=seed, aids=aids or Aids())
+    aids = aids or Aids()
+    numbered = number_rows(rows, raw, characters=aids.characters)
+    look = Look(numbered=numbered, section=section, task=task, seed=seed, aids=aids)
     deeds = Deeds.begin(look)
     findings = []
     for number, step in enumerate(STEPS):

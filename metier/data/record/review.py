@@ -11,7 +11,8 @@ from metier.data.card import DataCard
 from metier.data.input_rules import InputRules
 from metier.data.prepare import load_prepared
 from metier.data.record.decisions import DECISIONS, ON_TEST_ROWS, Decision, load_decisions, write_decisions
-from metier.data.record.findings import Doubted, read_doubts
+from metier.data.record.findings import Doubted
+from metier.data.record.near_errors import review_doubts
 from metier.data.record.sheet import MOST_LINES, SheetRow, check_format, cut, read_sheet, same_cell, write_sheet
 from metier.data.record.texts import RowText, texts_of
 from metier.data.table import counted
@@ -103,7 +104,7 @@ def export_review(
     check_format(sheet)
     if sheet.exists():
         raise ArgumentError(str(sheet), "is there already", "a new file", "It may hold decisions: choose another name.")
-    doubts = list(read_doubts(folder))
+    doubts = list(review_doubts(folder))
     if not doubts:
         raise DataError(str(folder), "holds no doubts: there is nothing to review", "a run whose data steps found some")
     known = sorted({doubt.reason for doubt in doubts})
@@ -152,7 +153,7 @@ def apply_review(
             the spreadsheet, and nothing was written.
     """
     rows = read_sheet(sheet)
-    doubts = {doubt.id: doubt for doubt in read_doubts(folder)}
+    doubts = {doubt.id: doubt for doubt in review_doubts(folder)}
     prepared = load_prepared(folder)
     wanted = [doubts[row.cell("id")] for row in rows if row.cell("id") in doubts]
     lines = {line.doubt.id: line for line in _lines(folder, wanted, texts=True, label_names=label_names)}
@@ -333,4 +334,4 @@ def review_lines(folder: Path, *, texts: bool = True, label_names: Mapping[str, 
         texts: Whether texts and answers are in them.
         label_names: `data.label_names` of the run's recipe.
     """
-    yield from _lines(folder, list(read_doubts(folder)), texts=texts, label_names=label_names)
+    yield from _lines(folder, list(review_doubts(folder)), texts=texts, label_names=label_names)

@@ -10,6 +10,7 @@ from pathlib import Path
 from metier.data.examples import plain_label, rename_label
 from metier.data.exchanges import record_key
 from metier.data.input_rules import InputRules, normalised
+from metier.data.listed import LISTED
 from metier.data.paths import cell_at
 from metier.data.prepare import load_prepared
 from metier.data.prepared import PreparedData
@@ -19,6 +20,7 @@ from metier.data.table import RawRow
 from metier.data.turns import RowFault
 from metier.data.written import RECORDS
 from metier.errors import DataError
+from metier.recipe.sections import DataSection
 from metier.store.fingerprint import text_sha256
 from metier.store.run_folder import DataFolder
 from metier.store.values import from_plain
@@ -104,10 +106,19 @@ def _said(content: str, prepared: PreparedData, label_names: Mapping[str, str]) 
     try:
         if prepared.card.task == "classification":
             return _choice(row, prepared.rules, prepared.card.label_column, label_names)
-        record: Record = RECORDS[prepared.card.task](row, prepared.rules, {})[0]
+        record = _record(row, prepared, label_names)
     except (RowFault, DataError):
         return None
     return record_key(record), record.text, record.gold
+
+
+def _record(row: RawRow, prepared: PreparedData, label_names: Mapping[str, str]) -> Record:
+    """The record of a raw row, of a task whose answers are no single labels."""
+    task, rules = prepared.card.task, prepared.rules
+    if task in LISTED:
+        found: Record = LISTED[task](row, rules, {}, DataSection(train="", label_names=dict(label_names)))[0]
+        return found
+    return RECORDS[task](row, rules, {})[0]
 
 
 def _choice(row: RawRow, rules: InputRules, label_column: str, label_names: Mapping[str, str]) -> tuple[str, str, str]:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from metier.data.bias.counterfactuals import Swapper
 from metier.data.bias.matching import small
 from metier.data.bias.pronouns import is_possessive, stands_alone
-from metier.data.bias.tagger import spacy_tagger
+from metier.data.bias.tagger import spacy_tagger, tagger_where_installed
 from metier.errors import MissingPackage
 
 HER = re.compile(r"\bher\b")
@@ -92,3 +93,21 @@ def test_without_spacy_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPa
 def test_a_missing_model_says_how_to_get_it() -> None:
     with pytest.raises(MissingPackage, match=r"bias tagger: .* no_such_model .*metier\[pii\]"):
         spacy_tagger("no_such_model")
+
+
+def test_where_spacy_is_missing_the_next_word_decides_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "spacy", None)
+    tagger_where_installed.cache_clear()
+    try:
+        tagger, how = tagger_where_installed()
+    finally:
+        tagger_where_installed.cache_clear()
+    assert tagger is None and how.endswith("told apart by the next word, as spaCy is not installed")
+
+
+def test_a_tagger_is_asked_before_the_rule() -> None:
+    text = "we gave her training"  # to the rule `her` belongs to what follows
+    swap = Swapper(dimensions=("gender",), partners=1)
+    tagged = Swapper(dimensions=("gender",), partners=1, tagger=lambda text: {8: "PRP"})
+    assert swap.swap_parts([text], answers=0, turn=0)[0][0].parts == ("we gave his training",)
+    assert tagged.swap_parts([text], answers=0, turn=0)[0][0].parts == ("we gave him training",)

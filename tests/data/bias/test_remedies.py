@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,8 +17,7 @@ from metier.data.bias.remedies import (
     augment,
     collection,
     row_weights,
-    swap_dimensions,
-    weights_against,
+    swaps_for,
 )
 from metier.data.bias.screen import BiasSettings, look
 from metier.data.cleaning.rows import Row
@@ -54,8 +52,8 @@ def test_collecting_that_many_rows_evens_it_out(table: tuple[int, ...], collect:
 
 
 def test_which_swaps_go_with_an_association() -> None:
-    found = [replace(association(1, 2, 1, 2), dimension=name) for name in ("gender", "disability", "region", "gender")]
-    assert swap_dimensions(found) == ("gender", "disability", "sight", "hearing")
+    found = ("gender", "disability", "region", "gender")
+    assert swaps_for(found) == ("gender", "disability", "sight", "hearing")
 
 
 def weighted_table(weights: np.ndarray, groups: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -104,11 +102,11 @@ def test_weights_against_what_the_screen_flags(make_rows: Maker) -> None:
     labels = ["yes"] * 70 + ["no"] * 30 + ["yes"] * 30 + ["no"] * 70 + ["yes"] * 10
     rows = make_rows(texts, labels, splits=["train"] * 200 + ["test"] * 10)
     _, gathered, associations = look(rows, BiasSettings())
-    weights = weights_against([one for one in associations if one.flagged], gathered)
+    assert {one.dimension for one in associations if one.flagged} == {"gender"}
+    weights = row_weights([gathered.asked.coded("gender")], gathered.labels.codes, gathered.in_split("train"))
     assert weights[[0, 70, 100, 130, 200]].tolist() == pytest.approx(
         [50 / 70, 50 / 30, 50 / 30, 50 / 70, 1.0], rel=1e-4
     )
-    assert (weights_against([], gathered) == 1).all()
 
 
 def test_a_bound_below_one_is_refused() -> None:

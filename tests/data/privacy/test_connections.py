@@ -119,6 +119,7 @@ def test_names_that_look_local_are_not(watch: Watch) -> None:
             sys.audit("socket.getaddrinfo", host, 80, 0, 0, 0)
 
 
+@pytest.mark.usefixtures("hooks_alone")
 def test_outside_the_block_nothing_is_refused_and_everything_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:3128")
     before = dict(os.environ)
@@ -149,6 +150,7 @@ def test_a_block_in_a_block_and_other_threads() -> None:
         assert (inner.connections.attempts, outer.connections.attempts) == (1, 1)
 
 
+@pytest.mark.usefixtures("hooks_alone")
 def test_an_allowed_host_is_counted_and_named() -> None:
     with no_connections(allowed=["Models.Example.org"]) as watch:
         state = audit.current()

@@ -257,6 +257,23 @@ def test_a_run_that_failed_keeps_its_texts_closed_and_tells_none(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+def test_what_reads_the_data_once_more_leaves_no_text_either(
+    task: str, planted: Any, tiny_model: Callable[..., Path], tmp_path: Path, clean: Callable[[Home], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A screening model, copies that speak of other groups, and a second training on rows as they were read."""
+    model = tiny_model("llama", max_position_embeddings=1024)
+    home = Home(tmp_path, planted, model, task)
+    home.enter(monkeypatch)
+    home.data = {"screening_model": str(model), "ablation": True, "bias": {"counterfactuals": True}}
+    summary = run_recipe(home.recipe(), output=home.folder.path).summary
+    assert summary is not None and summary.ablation is not None
+    assert any("data.screening_model" in notice for notice in summary.data.notices)
+    clean(home)
+
+
+@pytest.mark.slow
 def test_attempts_to_connect_are_refused_and_named(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     from metier.errors import RefusedConnection
     from metier.stages import baselines

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from metier.data.records import Message
-from metier.evaluation.text_metrics import TEXT_METRICS
+from metier.evaluation.written.text_metrics import TEXT_METRICS
 from metier.report import picks
 from metier.report.gather import gather_summary
 from metier.report.summary import RunSummary, WrittenExample
@@ -99,7 +99,7 @@ def test_an_unknown_candidate_shows_nothing(make_run: Callable[..., RunFolder]) 
     found = gather_summary(folder)
     asked = picks.Asked(
         task="generation", test=found.test, comparison=replace(found.comparison, candidate="nobody"), options={},
-        records=folder.split("test"),
+        records=(folder.split("test"),),
     )  # fmt: skip
     assert picks.pick(asked).written == ()
 

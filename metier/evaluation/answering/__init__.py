@@ -1,0 +1,4 @@
+"""The systems of a run: baselines, base model, tuned model, and where their answers are kept.
+
+Takes inputs without gold; gives answers.
+"""

@@ -82,7 +82,7 @@ def plan_run(
     """
     fixed = [fixed_stage("data", "reading and preparing", seconds.data)]
     if "tfidf" in recipe.evaluation.systems:
-        fixed.append(fixed_stage("baselines", "tfidf, fitted for validation and for test", 2 * seconds.tfidf))
+        fixed.append(fixed_stage("baselines", "tfidf", seconds.tfidf))
     loading, again = loading_stages(seconds, len(candidates))
     stages = [
         *fixed,

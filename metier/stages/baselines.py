@@ -24,6 +24,8 @@ from metier.recipe.tasks import ASKED_TO_WRITE, WRITES
 from metier.stages.workshop import Workshop
 
 LANGUAGE_MODEL_SYSTEMS = frozenset({"zero_shot", "few_shot"})
+WITHOUT_MODEL = frozenset({"majority", "tfidf", "copy_input", "nearest_answer", "dictionary", "tagger"})
+"""What is set up once a run; the others hold a model that leaves memory before the test set is opened."""
 HEADLINES: Mapping[str, tuple[str, ...]] = {
     "classification": ("accuracy",), **dict.fromkeys(WRITES, ("chrf", "loss")), "text": (),
     "multilabel": ("micro_f1", "exact_match"), "extraction": ("span_f1_overlap", "invalid"),
@@ -57,7 +59,15 @@ def baseline_systems(shop: Workshop, trunk: TrunkCache | None = None) -> list[Sy
         section=shop.recipe.evaluation.for_choices(), seed=shop.recipe.seed, observers=shop.observers, extras=extras,
         task=shop.recipe.task,
     )  # fmt: skip
-    return [build_system(name, material) for name in wanted]
+    return [_built(shop, name, material) for name in wanted]
+
+
+def _built(shop: Workshop, name: str, material: Material) -> System:
+    if name not in WITHOUT_MODEL:
+        return build_system(name, material)
+    if name not in shop.without_model:
+        shop.without_model[name] = build_system(name, material)
+    return shop.without_model[name]
 
 
 def _probe_stores(shop: Workshop, base: BaseModel) -> dict[str, FeatureStore]:

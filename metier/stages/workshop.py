@@ -72,6 +72,8 @@ class Workshop:
     _bases: dict[ModelSection, BaseModel] = field(default_factory=dict, init=False, repr=False)
     _weights: dict[tuple[str, str | None], str] = field(default_factory=dict, init=False, repr=False)
     _trunks: dict[TrunkIdentity, TrunkCache] = field(default_factory=dict, init=False, repr=False)
+    without_model: dict[str, System] = field(default_factory=dict, init=False, repr=False)
+    """Baselines that hold no language model, set up once a run."""
 
     @cached_property
     def hardware(self) -> Hardware:

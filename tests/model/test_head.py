@@ -10,7 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from metier.model.head import STRENGTHS, choose_head, fit_head
+from metier.model import head as module
+from metier.model.head import HEADS_KEPT, STRENGTHS, choose_head, fit_head
 
 
 def planted(classes: int, rows: int = 120) -> tuple[Any, list[int]]:
@@ -57,3 +58,25 @@ def test_the_best_strength_on_validation_is_chosen() -> None:
     rows = chosen.head.log_probabilities(features[80:])
     assert -rows[np.arange(40), labels[80:]].mean() == pytest.approx(chosen.losses[chosen.strength])
     np.testing.assert_allclose(np.exp(rows).sum(axis=1), 1.0)
+
+
+def test_the_same_head_is_solved_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = planted(3)
+    solve, solved = module._solve, []
+    monkeypatch.setattr(module, "_solve", lambda *asked: solved.append(asked[3]) or solve(*asked))
+    monkeypatch.setattr(module, "_solved", type(module._solved)())
+    first = choose_head((features, labels), (features, labels), 3)
+    again = choose_head((features.copy(), list(labels)), (features, labels), 3)
+    assert solved == list(STRENGTHS)
+    assert again.head is first.head
+    others = (
+        (features[::-1], labels, 3, 1.0), (features, labels[::-1], 3, 1.0), (features, labels, 4, 1.0),
+        (features, labels, 3, 1.0, {0: 2.0}), (features, labels, 3, 1.0, None, [2.0] * len(labels)),
+        (features.astype(np.float32), labels, 3, 1.0),
+    )  # fmt: skip
+    for asked in others:
+        fit_head(*asked)
+    assert len(solved) == len(STRENGTHS) + len(others)
+    for strength in range(1, HEADS_KEPT + 2):
+        fit_head(features, labels, 3, 100.0 + strength)
+    assert len(module._solved) == HEADS_KEPT

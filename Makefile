@@ -7,6 +7,7 @@ SHELL := bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP_ARGS ?=
 VENV := .venv
+TEST_PROCESSES ?= 2  # each takes one core and up to 2 GB
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -30,11 +31,11 @@ demo: $(STAMP)  ## The whole loop on the packaged models and the built-in exampl
 
 .PHONY: test
 test: $(STAMP)  ## Every test that this machine can run, the slow ones included
-	@$(BIN)/python -m pytest -q -m "not gpu and not network" --durations=10
+	@$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile -m "not gpu and not network" --durations=10
 
 .PHONY: test-fast
 test-fast: $(STAMP)  ## The tests that need no model: a minute or two
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile
 
 .PHONY: check
 check: $(STAMP)  ## Format, lint, types, and the tests that hold the architecture

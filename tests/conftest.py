@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 CLOSED = ROOT / "tools" / "no_network"
@@ -32,6 +33,8 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 def pytest_configure(config: pytest.Config) -> None:
     """One temporary place for the whole session; workers and nested sessions get their own. And no network."""
     close_network()
+    settings.register_profile("metier", deadline=None)  # a busy machine is no fault
+    settings.load_profile("metier")
     config.stash[_PLACE] = tempfile.TemporaryDirectory(prefix="metier-tests-", ignore_cleanup_errors=True)
 
 

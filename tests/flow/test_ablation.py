@@ -99,7 +99,10 @@ def test_a_run_without_it_has_the_same_verdict(dirty_home: Any, changes: dict[st
     for name in ("train", "validation", "test"):
         assert plain.folder.split(name).read_bytes() == ablated.folder.split(name).read_bytes()
     one, other = (read_comparison(run.folder.evaluation_of("test").path) for run in (plain, ablated))
-    assert one.differences == other.differences
+    # Only that the other one opened the same test set a second time differs.
+    assert [replace(each, after_openings=None) for each in one.differences] == [
+        replace(each, after_openings=None) for each in other.differences
+    ]
 
 
 def test_a_run_that_was_killed_goes_on_and_takes_the_raw_model_from_the_cache(

@@ -53,6 +53,7 @@ def test_the_section_becomes_settings(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (settings.vault_key_env, settings.allowed_hosts) == ("KEY", ("a.example",))
 
 
+@pytest.mark.usefixtures("hooks_alone")
 def test_a_recipe_without_privacy_needs_nothing(folder: RunFolder) -> None:
     plain = Recipe.model_validate({"data": {"train": "a.csv"}})
     refuse_unready(plain, folder.path)
@@ -117,6 +118,7 @@ def test_a_finished_run_says_whether_it_was_strict(folder: RunFolder, tmp_path: 
         is_strict(folder)
 
 
+@pytest.mark.usefixtures("hooks_alone")
 def test_a_model_is_used_as_it_was_made(folder: RunFolder, tmp_path: Path) -> None:
     written(folder, recipe(tmp_path))
     with used_as_made(folder), pytest.raises(RefusedConnection):

@@ -77,7 +77,7 @@ def test_a_library_takes_it_for_a_network_that_is_not_there(watch: Watch) -> Non
     lambda: connect(OUTSIDE, way="connect_ex"),
     lambda: sys.audit("webbrowser.open", "https://example.org/page"),
     lambda: sys.audit("socket.getaddrinfo", b"example.org", None, 0, 0, 0),
-], ids=str)  # fmt: skip
+])  # fmt: skip
 def test_every_way_out_is_closed(watch: Watch, call: object) -> None:
     with pytest.raises(RefusedConnection):
         call()  # type: ignore[operator]

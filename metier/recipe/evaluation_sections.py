@@ -111,8 +111,9 @@ class EvaluationSection(Section):
     from five on with an interval."""
     calibrate: bool = True
     """Whether a temperature is fitted on validation, kept with the model and used by `metier predict`."""
-    promise_accuracy: Annotated[float, Field(gt=0.5, lt=1)] = 0.99
-    """Share of right answers that the model promises for what it answers by itself; the rest goes to a person."""
+    promise_accuracy: Annotated[float, Field(gt=0.5, lt=1)] | None = None
+    """Share of right answers that the model promises for what it answers by itself; the rest goes to a person.
+    None: the highest of 0.9, 0.95 and 0.99 that validation supports."""
     promise_confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     """How sure that promise is for new inputs."""
     slices: list[SliceKind] = Field(default_factory=lambda: list(_SLICES))

@@ -57,7 +57,7 @@ def test_a_field_without_effect_is_refused(text: str, message: str, load: Callab
         "task: generation\nevaluation: {robustness: [typos], robustness_items: 20}",
         "evaluation: {slice_columns: [channel]}\ngates: {largest_gap: {channel: 0.1, label: 0.3}}",
         "gates: {minimum_coverage: 0.4}",
-        "task: generation\nevaluation: {calibrate: true, promise_accuracy: 0.99, robustness_items: 100}",
+        "task: generation\nevaluation: {calibrate: true, promise_confidence: 0.95, robustness_items: 100}",
     ],
 )
 def test_what_fits_is_taken(text: str, load: Callable[[str], Recipe]) -> None:

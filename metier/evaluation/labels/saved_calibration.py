@@ -29,6 +29,8 @@ CALIBRATION = "calibration.json"
 FORMAT = "calibration"
 NOT_ASKED = "evaluation.calibrate is false"
 NO_PROBABILITIES = "its answers have no probabilities of labels"
+PROMISES = (0.9, 0.95, 0.99)
+"""Shares of right answers that are promised where the recipe names none: the highest that validation supports."""
 SLACK = 1e-9
 """A confidence that is below a threshold by less is at it: it was computed in another order."""
 
@@ -48,7 +50,7 @@ class SavedCalibration:
 
 
 def fit_calibration(
-    validation: Evaluation, *, target: float, sure: float, calibrate: bool = True, model_sha256: str = ""
+    validation: Evaluation, *, target: float | None, sure: float, calibrate: bool = True, model_sha256: str = ""
 ) -> SavedCalibration:
     """Temperature and promise from validation items.
 
@@ -57,7 +59,8 @@ def fit_calibration(
 
     Args:
         validation: The promoted system on all of validation.
-        target: Wanted share of right answers among those that are given, above 0 and below 1.
+        target: Wanted share of right answers among those that are given, above 0 and below 1. None: the highest of
+            `PROMISES` that is supported.
         sure: How sure the promise is, between 0 and 1.
         calibrate: Whether a temperature is fitted.
         model_sha256: Whose probabilities they are.
@@ -71,7 +74,14 @@ def fit_calibration(
         )
     temperature = fit_temperature(logprobs, golds) if calibrate else _one(len(places), NOT_ASKED)
     confidence, right = confidences(validation.items, labels, temperature.value)
-    promise = promise_accuracy(confidence, right, target, groups=group_places(validation.items), sure=sure)
+    groups, targets = group_places(validation.items), PROMISES if target is None else (target,)
+    promise = None
+    # Tested in a fixed order up to the first that fails, so that three tries are as sure as one (Maurer et al. 1995).
+    for each in targets:
+        made = promise_accuracy(confidence, right, each, groups=groups, sure=sure)
+        promise = made if promise is None or made.threshold is not None else promise
+        if made.threshold is None:
+            break
     return SavedCalibration(model_sha256=model_sha256, labels=labels, temperature=temperature, promise=promise)
 
 

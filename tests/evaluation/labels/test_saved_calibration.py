@@ -92,3 +92,19 @@ def test_a_temperature_changes_how_sure_and_never_what() -> None:
     assert list(soft) == list(given) and max(soft, key=lambda label: soft[label]) == "a"
     assert math.exp(soft["a"]) == pytest.approx(0.9**0.5 / (0.9**0.5 + 0.1**0.5))
     assert calibrated(given, 1.0) == given
+
+
+@pytest.mark.parametrize(("n", "target"), [(20, 0.9), (50, 0.9), (100, 0.95), (500, 0.99)])
+def test_without_a_target_the_highest_supported_accuracy_is_promised(
+    make_evaluation: Make, n: int, target: float
+) -> None:
+    golds = [LABELS[place % 3] for place in range(n)]
+    evaluation = make_evaluation("tuned", golds, golds, set_name="validation")
+    sure = [{label: math.log(0.9 if label == gold else 0.05) for label in LABELS} for gold in golds]
+    items = tuple(replace(item, label_logprobs=row) for item, row in zip(evaluation.items, sure, strict=True))
+    promise = fit_calibration(replace(evaluation, items=items, labels=LABELS), target=None, sure=0.95).promise
+    assert promise is not None and promise.target == target
+    assert (promise.threshold is None) == (n == 20)
+    assert promise.reason == (
+        "20 validation items are too few: 36 right answers in a row are needed" if n == 20 else None
+    )

@@ -117,8 +117,10 @@ def own_vectors(shop: Workshop, tuned: System, records: Sequence[Record]) -> Nea
     assert isinstance(tuned, TunedHead)
     from metier.engine.features import FeatureStore
 
-    identity = f"{tuned.model.base.weights_sha256}/{file_sha256(shop.folder.model / ABOUT)}"
-    store = FeatureStore(cache_folder("features"), tuned.model.network, tuned.model.base.kind, identity, shop.observers)
+    base = tuned.model.base
+    changed = tuned.model.section.method != "head"  # else its states are the base's, which are stored
+    identity = f"{base.weights_sha256}/{file_sha256(shop.folder.model / ABOUT)}" if changed else base.weights_sha256
+    store = FeatureStore(cache_folder("features"), tuned.model.network, base.kind, identity, shop.observers)
     texts = [tuned.encoder.text(record.text).ids for record in (*shop.train, *records)]
     rows = store.features(texts, "vectors")
     return Near("the model's own states", rows[: len(shop.train)], rows[len(shop.train) :])

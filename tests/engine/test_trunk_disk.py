@@ -109,6 +109,7 @@ def test_a_chunk_altered_after_opening_is_noticed_at_its_first_use(
 
 def _build_and_compare(network: Any, cache: Path, numbers: Any, barrier: Any, seen: Any) -> None:
     """One of two processes: build, then hold every state to the plain forward."""
+    torch.set_num_threads(1)  # a process that was forked has none of its parent's other threads
     texts = [np.array(ids) for ids in numbers]
     sequences = [TokenSequence(ids, np.zeros(len(ids), dtype=np.bool_)) for ids in texts]
     mine = TrunkCache(cache, IDENTITY)

@@ -208,7 +208,8 @@ def findings(folder: RunFolder) -> dict[str, str]:
         found[f"{set} results"] = json.dumps(results)
     for system in ("majority", "tfidf", "zero_shot", "tuned"):
         found[f"items {system}"] = folder.items("test", system).read_text(encoding="utf-8")
-    found["comparison"] = folder.comparison("test").read_text(encoding="utf-8")
+    comparison = json.loads(folder.comparison("test").read_text(encoding="utf-8"))
+    found["comparison"] = json.dumps(comparison | {"advice": None})  # which names the seconds of an answer
     found["overfitting"] = folder.overfitting.read_text(encoding="utf-8")
     found["adapter"] = (folder.model / "adapter_model.safetensors").read_bytes().hex()
     return found

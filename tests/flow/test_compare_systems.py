@@ -99,10 +99,10 @@ def service() -> Iterator[Callable[..., Service]]:
 
 @pytest.fixture(scope="module")
 def desk(new_home: Callable[..., Any], tiny_model: Callable[..., Path], cheap: dict[str, Any]) -> Any:
-    """A user with a finished run, a PEFT adapter that plain PEFT made, and rules in a spreadsheet."""
+    """A user with a finished run, an adapter that plain PEFT trained, and rules in a spreadsheet."""
     import torch
     from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     home = new_home()
     home.run("ours", **cheap)
@@ -113,6 +113,17 @@ def desk(new_home: Callable[..., Any], tiny_model: Callable[..., Path], cheap: d
     torch.manual_seed(3)
     base = AutoModelForCausalLM.from_pretrained(tiny_model("llama"))
     model = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"))
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model("llama"))
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer, losses = torch.optim.AdamW(learned, lr=1e-2), []
+    for _ in range(3):
+        for row in rows[:20]:
+            ids = tokenizer(f"{row['message']}\n{row['intent']}", return_tensors="pt").input_ids
+            losses.append(model(input_ids=ids, labels=ids).loss)
+            losses[-1].backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    assert sum(losses[-20:]) < sum(losses[:20]), "it learned something"
     model.save_pretrained(home.folder / "theirs")
     return home
 

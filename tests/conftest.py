@@ -86,7 +86,10 @@ def close_network() -> None:
 
 
 def _load_closed() -> ModuleType:
-    """`tools/no_network/sitecustomize.py`, which every child process loads too."""
+    """`tools/no_network/sitecustomize.py`; a child process, such as a second one for tests, has loaded it already."""
+    known = sys.modules.get("sitecustomize")
+    if known is not None and Path(known.__file__ or "").parent == CLOSED:
+        return known
     spec = importlib.util.spec_from_file_location("metier_tests_closed", CLOSED / "sitecustomize.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

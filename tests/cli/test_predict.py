@@ -131,7 +131,7 @@ def test_abstain_with_a_number_hands_over(run: Path, table: Path, tmp_path: Path
 def test_abstain_alone_needs_a_promise(run: Path, tmp_path: Path, table: Path, metier: Callable[..., Any]) -> None:
     outcome = metier("predict", run, table, tmp_path / "out.csv", "--abstain")
     assert outcome.code == 2 and not (tmp_path / "out.csv").exists()
-    assert "--abstain: validation supports no promise of 99 % right of what it answers by itself" in outcome.err
+    assert "--abstain: validation supports no promise of 90 % right of what it answers by itself" in outcome.err
     one = metier("predict", run, "--text", "my card was declined", "--abstain", "1")
     assert one.code == 0 and one.out.startswith("(no answer: for a person: ")
     assert "wanted a probability" in metier("predict", run, table, tmp_path / "o.csv", "--abstain=much").err

@@ -51,13 +51,13 @@ def two(tiny_model: Callable[..., Path]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _kill_a_worker(place: Path, killed: list[int]) -> None:
-    """Kill a process that trains an attempt, once the first attempt has a checkpoint."""
+def _kill_a_worker(attempts: Path, killed: list[int]) -> None:
+    """Kill a process that trains an attempt, once both have a checkpoint: which attempt is whose, nothing says."""
     import psutil
 
     until = time.monotonic() + 120
     while not killed and time.monotonic() < until:
-        if any((place / "training").glob("checkpoint-*")):
+        if all(any((attempts / name / "training").glob("checkpoint-*")) for name in ("001", "002")):
             for process in psutil.process_iter(["cmdline"]):
                 if not killed and any("ray::train_attempt" in part for part in process.info["cmdline"] or ()):
                     process.send_signal(signal.SIGKILL)
@@ -71,7 +71,7 @@ def test_a_cluster_gives_what_this_machine_gives_though_a_worker_is_killed(
     here = new_home().run(**two)
     there = new_home()
     killed: list[int] = []
-    place = there.folder / "runs" / "run" / "attempts" / "001"
+    place = there.folder / "runs" / "run" / "attempts"
     killer = threading.Thread(target=_kill_a_worker, args=(place, killed))
     killer.start()
     ran = there.run(**two, cluster=cluster)

@@ -150,21 +150,3 @@ def _rounded(count: int) -> str:
     """Two leading digits: more would claim what a plan cannot know."""
     size = max(1, 10 ** (len(str(count)) - 2))
     return f"{-(-count // size) * size:,}"
-
-
-def openings_text(row: Difference, openings: int | None) -> str:
-    """What is left of an interval when the 5 % that may go wrong are shared by all openings; empty for the first.
-
-    Args:
-        row: The difference, with its interval after several openings.
-        openings: How often the test set was opened, this time included.
-    """
-    after = row.after_openings
-    if after is None or not openings or openings < 2:
-        return ""
-    coverage = f"{100 - 5 / openings:.4g} %"
-    if after.low is None or after.high is None:
-        return f"Shared by {openings} openings, the interval at {coverage} is not known: {after.reason}."
-    low, high = numbers(after.low, after.high)
-    sure = "still excludes 0" if after.low > 0 or after.high < 0 else "contains 0"
-    return f"Shared by {openings} openings, the interval at {coverage} is {low} to {high} and {sure}."

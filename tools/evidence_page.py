@@ -30,8 +30,8 @@ HEADER = """\
 
 Made by `python tools/evidence_page.py --output docs/results/evidence.md` with `NAME=FOLDER` for every run and
 `--command NAME="…"` for the command that made it. Every number is the run's own; intervals are 95 %. Tables are cut
-after {most} rows; the report of a run has all of them. How to read them: [evidence](../evidence.md) and
-[looks](../looks.md).
+after {most} rows; the report of a run has all of them. Times are of the machine with
+whatever else it did meanwhile. How to read all this: [evidence](../evidence.md) and [looks](../looks.md).
 """
 
 

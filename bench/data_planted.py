@@ -1,12 +1,11 @@
-"""Planted wrong labels and answers: how many the data room finds by words alone, and how many with `screening_model`.
+"""Planted wrong labels: how many the data room finds by words alone, and how many with `screening_model`.
 
     METIER_DATA=FOLDER python -m bench.data_planted [--only NAME] [--rows 1500]
 
-Of a sample of each set a tenth of the labels becomes another label, or a twentieth of the written answers that of
-another row. The sample is then prepared as any data, once without a model and once with it, and the doubts of the step
-are counted against what was planted: rows of test are left out, as no model looks at them. *First k*: the share that
-was planted among as many of the surest doubts as rows were planted, doubts by loss and labels alike. Prints one line of
-a Markdown table for each set.
+Of a sample of each set a tenth of the labels becomes another label. The sample is then prepared as any data, once
+without a model and once with it, and the doubts of the step are counted against what was planted: rows of test are left
+out, as no model looks at them. *First k*: the share that was planted among as many of the surest doubts as rows were
+planted. Prints one line of a Markdown table for each set. Written answers: `data_answers.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from metier.data.lent import Lent
 from metier.data.prepare import prepare_data
@@ -28,7 +26,7 @@ from metier.data.sources import read_table
 from metier.recipe.load import recipe_from_values
 from metier.stages.model_aid import screening_model
 
-BY_LOSS = ("answer that its prompt does not help", "answer that is hard to believe")
+SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -38,20 +36,13 @@ class Planted:
     file: str
     text: str
     answer: str
-    written: bool
-    share: float
 
 
 SETS = {
-    "banking77": Planted("customer_support/banking77/train.csv", "text", "category", False, 0.1),
-    "medical_abstracts": Planted(
-        "medical/medical_abstracts/train.csv", "medical_abstract", "condition_label", False, 0.1
-    ),
-    "fomc_stance": Planted("finance/fomc_stance/manual-mm-split.xlsx", "sentence", "label", False, 0.1),
-    "cuad_clauses": Planted("legal/cuad_clauses/clauses_train.jsonl", "clause", "label", False, 0.1),
-    "bitext_responses": Planted("customer_support/bitext_responses", "input_text", "output_text", True, 0.05),
-    "gsm8k": Planted("general/gsm8k", "question", "answer", True, 0.05),
-    "medquad": Planted("medical/medquad", "question", "answer", True, 0.05),
+    "banking77": Planted("customer_support/banking77/train.csv", "text", "category"),
+    "medical_abstracts": Planted("medical/medical_abstracts/train.csv", "medical_abstract", "condition_label"),
+    "fomc_stance": Planted("finance/fomc_stance/manual-mm-split.xlsx", "sentence", "label"),
+    "cuad_clauses": Planted("legal/cuad_clauses/clauses_train.jsonl", "clause", "label"),
 }
 
 
@@ -61,7 +52,6 @@ def main() -> None:
     asked.add_argument("--only", action="append", choices=SETS)
     asked.add_argument("--rows", type=int, default=1500)
     asked.add_argument("--encoder", default="minilm")
-    asked.add_argument("--writer", default="smollm2-135m")
     given = asked.parse_args()
     data = Path(os.environ["METIER_DATA"])
     print("| set | rows | planted | by | doubts | planted ones found | first k | seconds |")
@@ -73,13 +63,12 @@ def main() -> None:
 def _measure(name: str, one: Planted, data: Path, given: argparse.Namespace) -> None:
     rng = random.Random(17)
     rows = _rows(one, data, given.rows, rng)
-    wrong = _plant(rows, one, rng)
-    model = given.writer if one.written else given.encoder
-    for by in (None, model):
+    wrong = _plant(rows, rng)
+    for by in (None, given.encoder):
         with tempfile.TemporaryDirectory(prefix="metier-planted-") as place:
             folder = Path(place)
             (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-            doubts, looked, seconds = _prepared(folder, one, by)
+            doubts, looked, seconds = _prepared(folder, by)
         planted = wrong & looked
         found = {doubt.place.row for doubt in doubts}
         surest = sorted(doubts, key=lambda doubt: -(doubt.score or 0.0))[: len(planted)]
@@ -92,44 +81,32 @@ def _measure(name: str, one: Planted, data: Path, given: argparse.Namespace) -> 
 
 
 def _rows(one: Planted, data: Path, most: int, rng: random.Random) -> list[dict[str, str]]:
-    from metier.data.locate import locate_files
-    from metier.recipe.sections import DataSection
-
-    path = data / one.file
-    if path.is_dir():
-        path = Path(locate_files(DataSection(train=str(path)), task="generation").all_files()[0])
-    table = read_table(path)
+    table = read_table(data / one.file)
     found = [{"text": str(row[one.text]), "answer": str(row[one.answer])} for row in table.rows]
     found = [row for row in found if row["text"].strip() and row["answer"].strip()]
     return rng.sample(found, min(most, len(found)))
 
 
-def _plant(rows: list[dict[str, str]], one: Planted, rng: random.Random) -> set[int]:
-    """Make some answers wrong; the numbers of their rows, from 1."""
-    chosen = rng.sample(range(len(rows)), round(one.share * len(rows)))
+def _plant(rows: list[dict[str, str]], rng: random.Random) -> set[int]:
+    """Make some labels wrong; the numbers of their rows, from 1."""
+    chosen = rng.sample(range(len(rows)), round(SHARE * len(rows)))
     right = {place: rows[place]["answer"] for place in chosen}
     every = sorted({row["answer"] for row in rows})
     for place in chosen:
-        others = every if not one.written else [row["answer"] for row in rows]
-        rows[place]["answer"] = rng.choice([answer for answer in others if answer != right[place]])
+        rows[place]["answer"] = rng.choice([answer for answer in every if answer != right[place]])
     return {place + 1 for place in chosen}
 
 
-def _prepared(folder: Path, one: Planted, by: str | None) -> tuple[list[Doubted], set[int], float]:
+def _prepared(folder: Path, by: str | None) -> tuple[list[Doubted], set[int], float]:
     """Doubts of the step, the rows that it may doubt, and the seconds that preparation took."""
-    fields: dict[str, Any] = {"train": str(folder / "rows.jsonl"), "text": "text", "screening_model": by}
-    answer = "answer" if one.written else "label"
-    task = "generation" if one.written else "classification"
-    values = {"task": task, "data": {**fields, answer: "answer", "contradictions": "keep"}}
-    recipe = recipe_from_values(values, base=folder, where="recipe.yaml")
+    fields = {"train": str(folder / "rows.jsonl"), "text": "text", "label": "answer", "screening_model": by}
+    recipe = recipe_from_values({"data": {**fields, "contradictions": "keep"}}, base=folder, where="recipe.yaml")
     started = time.perf_counter()
     with screening_model(recipe) as aid:
-        prepared = prepare_data(recipe.data, seed=17, folder=folder / "out", task=task, lent=Lent(aid=aid))
+        prepared = prepare_data(recipe.data, seed=17, folder=folder / "out", lent=Lent(aid=aid))
     seconds = time.perf_counter() - started
-    step = "wrong_answers" if one.written else "wrong_labels"
     doubts = [
-        doubt for doubt in read_doubts(folder / "out")
-        if doubt.step == step and doubt.place.split != "test" and (not one.written or doubt.reason in BY_LOSS)
+        doubt for doubt in read_doubts(folder / "out") if doubt.step == "wrong_labels" and doubt.place.split != "test"
     ]  # fmt: skip
     looked = {record.row for split in (prepared.train, prepared.validation) for record in split.records()}
     return doubts, looked, seconds

@@ -175,7 +175,9 @@ def table_of(rows: list[dict[str, Any]]) -> list[str]:
     Args:
         rows: As `measure` gives them.
     """
-    parts = ("baselines", "trunk", "training", "validation", "test")
+    parts = (
+        "start", "baselines", "trunk", "training", "validation", "test", "solving", "judging", "looks", "robustness",
+    )  # fmt: skip
     head = ["recipe", "memory predicted", "measured", "ratio", "time predicted", "measured", "ratio", *parts]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for row in rows:

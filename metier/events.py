@@ -6,7 +6,9 @@ An observer looks and may change nothing. Events never carry record text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -79,7 +81,18 @@ class Table:
     rows: Sequence[Sequence[str]]
 
 
-Event = StageStarted | StageFinished | Progress | StepEnded | Validated | Notice | Table
+@dataclass(frozen=True, kw_only=True)
+class PartEnded:
+    """A part of the stage under way took `seconds`. Nobody is shown it; the receipt compares it with the plan.
+
+    Parts may lie inside each other. `part` is e.g. `solving`, `judging`, `looks`, `robustness`.
+    """
+
+    part: str
+    seconds: float
+
+
+Event = StageStarted | StageFinished | PartEnded | Progress | StepEnded | Validated | Notice | Table
 
 
 class Observer(Protocol):
@@ -93,6 +106,19 @@ def tell(observers: Sequence[Observer], event: Event) -> None:
     """Give `event` to every observer, in order."""
     for observer in observers:
         observer(event)
+
+
+@contextmanager
+def timed_part(observers: Sequence[Observer], part: str) -> Iterator[None]:
+    """Tell how long the block took, as a part of the stage under way; nothing is told of one that fails.
+
+    Args:
+        observers: Who is told.
+        part: Its name, as the receipt has it.
+    """
+    started = time.perf_counter()
+    yield
+    tell(observers, PartEnded(part=part, seconds=time.perf_counter() - started))
 
 
 def as_part(observers: Sequence[Observer], label: str, start: int, total: int) -> Observer:

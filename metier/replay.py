@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from metier.data.prepare import load_prepared
-from metier.errors import DataError, RunFolderError
+from metier.errors import ArgumentError, DataError, RunFolderError
 from metier.evaluation.files import read_evaluations
 from metier.evaluation.results import Evaluation
 from metier.evaluation.seal import OPENING, Opening, record_opening
@@ -80,10 +80,15 @@ def replay_run(folder: RunFolder, observers: Sequence[Observer] = ()) -> Replay:
         observers: Told about everything that happens.
 
     Raises:
+        ArgumentError: This process is one of several.
         RunFolderError: The run is not complete, or the folder `replay` holds something else.
         DataError: The data is not what the run was made of.
         MetierError: As `run_recipe`.
     """
+    processes = int(os.environ.get("WORLD_SIZE") or 1)
+    if processes > 1:
+        fix = "Run metier verify --replay without torchrun; the batch stays what it was for the run's processes."
+        raise ArgumentError("--replay", f"was given to {processes} processes", "one", fix)
     lock = _lock_of(folder)
     recipe = load_recipe(folder.recipe)
     again = replay_folder(folder)

@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metier.data.cleaning.steps import rule_versions
 from metier.data.lent import Lent
 from metier.data.locate import expanded, locate_files
 from metier.data.prepare import load_prepared, prepare_data
@@ -187,6 +188,7 @@ def _go_through(order: _Order, folder: RunFolder, state: RunState, strict: Stric
         raise RecipeError("task", f"is {recipe.task}, which this version reads and checks but cannot train", "", fix)
 
     from metier.stages.folds import refuse_unfoldable
+    from metier.stages.judge_answers import refuse_unready_judge
     from metier.stages.lock import write_lock
     from metier.stages.workshop import Workshop
 
@@ -195,6 +197,7 @@ def _go_through(order: _Order, folder: RunFolder, state: RunState, strict: Stric
     models = team.once(lambda: fingerprint([shop.weights(each.model) for each in candidates.values()]))
     shop.refuse_unfit()
     refuse_unfoldable(shop)
+    team.once(lambda: refuse_unready_judge(recipe))
     team.once(lambda: hold_to(folder, "models", models, "the weights of a base model"))
     beside = shop.beside.fingerprint  # a scorer that cannot be used is told now
     team.once(lambda: hold_to(folder, "beside", beside, "a schema or scorer that `evaluation` names"))
@@ -259,7 +262,7 @@ def _prepare(
 def _prepare_once(recipe: Recipe, folder: RunFolder, observers: Sequence[Observer], strict: StrictRun | None) -> None:
     from metier.stages.model_aid import screening_identity, screening_model
 
-    asked = [recipe.data.model_dump(mode="json"), depends_on(recipe.privacy), recipe.seed]
+    asked = [recipe.data.model_dump(mode="json"), depends_on(recipe.privacy), recipe.seed, rule_versions()]
     asked += [] if recipe.data.screening_model is None else [screening_identity(recipe, observers)]
     key = fingerprint([STAGE_VERSION, "data", recipe.task, asked, strict and strict.policy.key_id, _files_of(recipe)])
     refuse_change(folder, "data", key, "its data or metier itself")

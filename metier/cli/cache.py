@@ -69,15 +69,20 @@ def forget(
         str | None, typer.Option("--source", help="Name of the data file, where there are several.", show_default=False)
     ] = None,
 ) -> int:
-    """Delete what the cache holds of single rows: states, features, scores, answers. The run folder stays."""
+    """Delete what the cache and recordings of endpoints hold of single rows. The run folder stays otherwise."""
     from metier.errors import DONE
     from metier.stages.forget import forget_records
     from metier.store.run_folder import find_run
 
-    gone = forget_records(find_run(run), row, source)
+    folder = find_run(run)
+    gone = forget_records(folder, row, source)
+    recorded = "".join(
+        f"Forgotten in {path}: {count} answers of endpoints, which would be asked again.\n"
+        for path, count in gone.recorded.items()
+    )
     show(
         f"Forgotten in the cache, of {gone.records} records: states of {gone.trunk_tokens:,} tokens, {gone.features} "
         f"feature vectors, {gone.scores} rows of label scores, {gone.answers} answers, and {gone.stages} stored stages "
-        f"of the run.\nThe run folder and the data files hold the records too; they are yours to delete."
+        f"of the run.\n{recorded}The run folder and the data files hold the records too; they are yours to delete."
     )
     return DONE

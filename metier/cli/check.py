@@ -6,6 +6,7 @@ Recipe, data, what is trained, hardware, plan, and whether training can pay.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -58,18 +59,24 @@ def check(
 
 def _check(recipe: Recipe, *, as_json: bool) -> int:
     """Check, draw, and end with 2 when the recipe cannot work."""
+    started = time.perf_counter()
     from metier.cli.check_text import draw
     from metier.cli.progress import watching
     from metier.errors import DONE, UserError
+    from metier.evaluation.elsewhere.early_checks import refuse_unusable
+    from metier.evaluation.gauge import gauge_judging
     from metier.evaluation.seal import openings
     from metier.planning.check import check_recipe
     from metier.stages.model_aid import screening_model
     from metier.store.values import to_plain
 
+    libraries = time.perf_counter() - started  # a run loads the same ones
+    refuse_unusable(recipe.systems, recipe.task, read=not recipe.privacy.strict)
     with watching() as observer:
         report = check_recipe(
-            recipe, pay=_judge(recipe), opened=openings, observers=(observer,), screening=screening_model
-        )
+            recipe, pay=_judge(recipe), opened=openings, observers=(observer,), screening=screening_model,
+            gauge=gauge_judging, libraries=libraries,
+        )  # fmt: skip
     if as_json:
         write_json_object("check", {**to_plain(report), "faults": list(report.faults)})
     else:

@@ -148,6 +148,8 @@ def _tuned(path: Path, name: str, first: Path) -> Evaluation:
 
         with watching() as observer:
             return answers_to_run(find_run(first), path, name, observers=(observer,))
+    if path.suffix and not path.exists():
+        raise ArgumentError(str(path), "does not exist", "a run folder or a file of answers", "Check the path.")
     folder = find_run(path)
     if not folder.results("test").exists():
         raise RunFolderError(

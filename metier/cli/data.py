@@ -44,7 +44,10 @@ def data_report(run: Run, *, as_json: AsJson = False) -> int:
         write_json_object("data_report", to_plain(record))
         return DONE
     for entry in record.to_decide:
-        say(f"To decide: {entry.what}{f' ({entry.rows:,})' if entry.rows else ''}")
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in entry.reasons.items())
+        say(f"To decide: {entry.what}{f' ({reasons})' if reasons else ''}")
+    if any(entry.reasons for entry in record.to_decide):
+        say(f"Keep, drop, relabel or edit each doubt in a sheet: metier data review export {run} review.xlsx")
     show(f"Report:    {page}\nJSON:      {values}\nCroissant: {croissant}")
     return DONE
 
@@ -56,7 +59,9 @@ def review_export(
     *,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", metavar="REASON", help="Only doubts of this reason; repeatable.", show_default=False),
+        typer.Option(
+            "--only", metavar="REASON", help="Only doubts of this reason or step; repeatable.", show_default=False
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> int:

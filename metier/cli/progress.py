@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING
 
 from metier.cli.output import say
 from metier.cli.tables import aligned
-from metier.events import Event, Notice, Observer, Progress, StageFinished, StageStarted, StepEnded, Table, Validated
+from metier.events import (
+    Event,
+    Notice,
+    Observer,
+    PartEnded,
+    Progress,
+    StageFinished,
+    StageStarted,
+    StepEnded,
+    Table,
+    Validated,
+)
 from metier.report import formats
 
 if TYPE_CHECKING:
@@ -48,7 +59,7 @@ class LineView:
         elif isinstance(event, StepEnded):
             text = f"step {event.step:,} of {event.total:,}, loss {formats.score(event.loss)}"
             self._progress(TRAINING, event.step, event.total, text)
-        else:
+        elif not isinstance(event, PartEnded):
             self._write(line_of(event))
 
     def _progress(self, label: str, done: int, total: int, text: str) -> None:
@@ -80,7 +91,7 @@ class TerminalView:
         elif isinstance(event, StepEnded):
             text = f"{event.step:,}/{event.total:,} steps  loss {formats.score(event.loss)}"
             self._move(TRAINING, event.step, event.total, text)
-        else:
+        elif not isinstance(event, PartEnded):
             from rich.text import Text
 
             style = "bold" if isinstance(event, StageStarted) else "yellow" if isinstance(event, Notice) else ""

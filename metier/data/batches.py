@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
 from metier.data.records import Rejected
-from metier.data.table import Content, ReadOptions
+from metier.data.table import ReadOptions
 
 
 class ReadRow(NamedTuple):
@@ -79,34 +78,6 @@ def in_batches(items: Iterator[ReadRow | Rejected], *, rows: int, characters: in
             batch, size = _empty(), 0
     if len(batch):
         yield batch
-
-
-def whole_content(reader: RowReader, data: bytes, options: ReadOptions) -> Content:
-    """All rows of a file that is in memory, every row with every column.
-
-    Args:
-        reader: Of the file's format.
-        data: The file's bytes.
-        options: How to read it.
-    """
-    facts = FileFacts()
-    rows: list[ReadRow] = []
-    broken: list[Rejected] = []
-    for item in reader(io.BytesIO(data), options, facts):
-        if isinstance(item, ReadRow):
-            rows.append(item)
-        else:
-            broken.append(item)
-    return Content(
-        columns=tuple(facts.columns),
-        rows=[{name: row.cells.get(name) for name in facts.columns} for row in rows],
-        row_numbers=[row.number for row in rows],
-        broken=broken,
-        repaired={row.number: row.repair for row in rows if row.repair},
-        encoding=facts.encoding,
-        delimiter=facts.delimiter,
-        notices=tuple(facts.notices),
-    )
 
 
 def _empty() -> Batch:

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from metier.data.batches import FileFacts, ReadRow, whole_content
+from metier.data.batches import FileFacts, ReadRow
 from metier.data.decoding import LONG_LINE, MOST_LINE, TextBlocks, line_blocks
 from metier.data.records import Rejected
-from metier.data.table import Content, ReadOptions, as_row, counted, name_columns, rows_at
+from metier.data.table import ReadOptions, as_row, counted, name_columns, rows_at
 from metier.data.text_window import Window
 from metier.errors import DataError
 
@@ -88,19 +88,6 @@ class _Reading:
             if self.count and (not self.odd or self.odd[-1] != self.count):
                 self.odd.append(self.count)
             self.odd_lines_seen += 1
-
-
-def read_csv(data: bytes, options: ReadOptions) -> Content:
-    """Read a text table with a header row that is in memory.
-
-    Args:
-        data: The file's bytes.
-        options: Delimiter and encoding, where the recipe names them.
-
-    Raises:
-        DataError: It is empty, or its header cannot be read.
-    """
-    return whole_content(csv_rows, data, options)
 
 
 def csv_rows(file: BinaryIO, options: ReadOptions, facts: FileFacts) -> Iterator[ReadRow | Rejected]:

@@ -6,10 +6,8 @@ A text of any size passes in blocks of about `BLOCK` characters; line ends becom
 from __future__ import annotations
 
 import codecs
-import io
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from metier.errors import DataError
@@ -32,17 +30,6 @@ LONG_LINE = "\ufdd0a line longer than can be read\ufdd0"
 """What stands for such a line. U+FDD0 is a noncharacter, kept by Unicode for a program's own use."""
 _STRAY_ZEROS = 1000
 """A text may have one zero byte in so many (damage); a file with more is no text."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decoded:
-    """Text of a file, how it was decoded, and the physical lines that needed the fallback."""
-
-    text: str
-    r"""Line ends are `\n`."""
-    encoding: str
-    odd_lines: tuple[int, ...] = ()
-    """1-based numbers of the lines read as Windows-1252 in a file that is UTF-8 elsewhere."""
 
 
 class TextBlocks:
@@ -166,22 +153,6 @@ class TextBlocks:
             line = self._lines + error.object.count(b"\n", 0, error.start) + 1
             found += f" in line {line} (byte {before + error.start})"
         return DataError(self._name, found, "", "Leave data.encoding out, or name the right one.")
-
-
-def decode_text(data: bytes, *, name: str, encoding: str | None = None) -> Decoded:
-    r"""Decode a text file that is in memory; line ends become `\n`.
-
-    Args:
-        data: The file's bytes.
-        name: The file, for messages.
-        encoding: What the recipe says, or None to find out.
-
-    Raises:
-        DataError: The bytes are no text, or not of the encoding that the recipe names.
-    """
-    blocks = TextBlocks(io.BytesIO(data), name=name, encoding=encoding)
-    text = "".join(blocks)
-    return Decoded(text=text, encoding=blocks.encoding, odd_lines=tuple(blocks.odd_lines))
 
 
 def line_blocks(blocks: Iterable[str]) -> Iterator[str]:

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
+from metier.data.before_repairs import noted_before
+from metier.data.cleaning.before import NOTHING, Before
 from metier.data.columns import Columns
 from metier.data.dates import Clock
 from metier.data.exchanges import Mark, plain_mark, record_key
@@ -59,6 +61,8 @@ class Intake:
     """Applies what a person decided, where the recipe names a file of decisions."""
     kept: dict[int, Settled] = field(default_factory=dict)
     """Place -> what was decided about a record that a person let stay."""
+    before: dict[int, Before] = field(default_factory=dict)
+    """Place -> what the repairs took out of a record, for those of which they took hidden characters or secrets."""
     _parts: int = 0
 
     @property
@@ -78,11 +82,12 @@ class Intake:
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A record in which personal data was not looked for yet."""
+    """A record that is taken in; in one that waits personal data was not looked for yet."""
 
     record: Record
     content: RawRow
     repairs: tuple[str, ...]
+    before: Before
 
 
 @dataclass(eq=False)
@@ -106,18 +111,20 @@ class Part:
     """Records that a person decided to drop: in the roster, and in no split."""
     _waiting: list[_Waiting] = field(default_factory=list)
 
-    def accept(self, record: Record, content: RawRow, repairs: tuple[str, ...] = ()) -> None:
+    def accept(self, record: Record, content: RawRow, repairs: tuple[str, ...], rules: InputRules) -> None:
         """Take in a record; where personal data is looked for, with some others at once, in their order.
 
         Args:
             record: After the repairs.
             content: Its row as it was read.
             repairs: What was changed in it, by name.
+            rules: How its row became text.
         """
+        taken = _Waiting(record, content, repairs, noted_before(record, content, rules, repairs))
         if self.intake.hiding is None:
-            self._take(record, content, repairs)
+            self._take(record, taken)
             return
-        self._waiting.append(_Waiting(record, content, repairs))
+        self._waiting.append(taken)
         if len(self._waiting) >= AT_ONCE:
             self._hide(self.intake.hiding)
 
@@ -148,8 +155,9 @@ class Part:
         places = np.setdiff1d(places, np.array([each.place for each in self.left], np.int64))
         return Extraction(places, self.reasons, self.broken, self.first_broken, self.labels_seen, tuple(self.left))
 
-    def _take(self, record: Record, content: RawRow, repairs: tuple[str, ...]) -> int:
-        """A record into roster and store; its place."""
+    def _take(self, record: Record, taken: _Waiting) -> int:
+        """A record into roster and store, as it is now; its place."""
+        content, repairs = taken.content, taken.repairs
         key = record_key(record, self.intake.mark)
         decided = None
         if self.intake.honoured is not None:
@@ -161,6 +169,8 @@ class Part:
         when = self.intake.clock.when(content, record.source)
         place = self.intake.builder.add(record, now, self.number, when=when)
         self.intake.store.accept(record, content, keep=self.intake.keeps_rows)
+        if taken.before != NOTHING:
+            self.intake.before[place] = taken.before
         if repairs:
             self.change(record.source, record.row, repairs, content)
         if decided is not None and decided.settled.decisions:
@@ -191,7 +201,7 @@ class Part:
                 self.reject(Rejected(source=source, row=row, reason=reason, detail=detail, content=content))
                 hiding.note(after, None)
                 continue
-            hiding.note(after, self._take(after.record, each.content, each.repairs))
+            hiding.note(after, self._take(after.record, each))
             if after.changed:
                 self.change(after.record.source, after.record.row, (CHANGE,), each.content, after.detail)
 
@@ -246,7 +256,7 @@ def extract_examples(
                 id="", text=text, label=named, group=group_of(cells, number, table, columns.group), source=name,
                 row=number, user_id=cell_or_none(cells, columns.id),
             )  # fmt: skip
-            part.accept(record, cells, repairs)
+            part.accept(record, cells, repairs, rules)
     return part.extraction()
 
 

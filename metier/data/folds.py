@@ -9,7 +9,6 @@ still hold rows of all dates of train and validation, and no fold is newer than 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from metier.data.cleaning.folds import joined
 from metier.data.roster import Places, Roster
 from metier.data.splitting import Strata, unit_hash
 from metier.data.table import counted
-from metier.errors import DataError, RunFolderError
+from metier.errors import DataError
 
 FILE = "folds.parquet"
 """Name of the file in a run's data folder; its columns: `id` of the record, `fold` from 0."""
@@ -155,28 +154,3 @@ def write_folds(folder: Path, roster: Roster, folds: Folds) -> None:
             places, numbers = folds.places[start : start + _PIECE], folds.fold[start : start + _PIECE]
             ids = [roster.id_of(place) for place in places.tolist()]
             file.write_table(pa.table({"id": ids, "fold": numbers}, schema=schema))
-
-
-def read_folds(folder: Path) -> dict[str, int]:
-    """The fold of each record of train and validation, by the record's id; empty where the recipe asked for none.
-
-    Args:
-        folder: The run's data folder.
-
-    Raises:
-        RunFolderError: The file is damaged.
-    """
-    path = folder / FILE
-    return dict(_lines(path)) if path.exists() else {}
-
-
-def _lines(path: Path) -> Iterator[tuple[str, int]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_PIECE, columns=["id", "fold"]):
-                yield from zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True)
-    except (OSError, pa.ArrowException) as error:
-        raise RunFolderError(str(path), "is missing or damaged", "", "Run the recipe again.") from error

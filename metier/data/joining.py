@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from metier.data.batches import Batch
 from metier.data.records import Rejected
 from metier.data.stream import RowStream
-from metier.data.table import Table, column_list, counted, missing_column, raw_row
+from metier.data.table import column_list, counted, missing_column, raw_row
 from metier.errors import DataError
 
 ID_NAMES = ("id", "uid", "uuid", "guid", "key", "row_id", "doc_id", "document_id", "example_id", "sample_id",
@@ -202,35 +202,6 @@ def join_labels(labels: Labels, inputs: Sequence[str], *, source: str) -> Join:
             name = f"{column}_{count}"
         names[column] = name
     return Join(labels=labels, source=source, columns=names)
-
-
-def join_table(table: Table, labels: RowStream, *, on: str | None = None) -> Table:
-    """A file in memory with the columns of a second file.
-
-    Args:
-        table: The inputs.
-        labels: The second file.
-        on: The column that both have. None: found by itself.
-
-    Raises:
-        DataError: As `read_labels`, or no row found its label.
-    """
-    join = join_labels(read_labels(labels, table.columns, on=on), table.columns, source=table.source.name)
-    whole = Batch(rows=table.rows, row_numbers=table.row_numbers, broken=[], repaired={})
-    joined = next(join.rows([whole]))
-    if not joined.rows:
-        found = f"shares no value of `{join.labels.on}` with {table.source.name}"
-        raise DataError(labels.source.name, found, "", "Give the two files that belong together.")
-    columns = (*table.columns, *join.columns.values())
-    return replace(
-        table,
-        rows=joined.rows,
-        row_numbers=joined.row_numbers,
-        columns=columns,
-        broken=[*table.broken, *joined.broken, *join.left_over()],
-        source=replace(table.source, columns=columns),
-        notices=(*table.notices, *labels.summary().notices, *join.notices()),
-    )
 
 
 def _shared(columns: Sequence[str], inputs: Sequence[str], on: str | None, file: str) -> str:

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
-from metier.data.batches import FileFacts, ReadRow, whole_content
+from metier.data.batches import FileFacts, ReadRow
 from metier.data.decoding import LONG_LINE, MOST_LINE, TextBlocks, line_blocks
 from metier.data.json_text import Element, JsonText, Unreadable, no_number
 from metier.data.records import Rejected
-from metier.data.table import Content, ReadOptions, cell_text, listed
+from metier.data.table import ReadOptions, cell_text, listed
 from metier.errors import DataError
 
 _SHAPES = "a list of objects, a dict of records, or one object a line (jsonl)"
@@ -18,29 +18,6 @@ _MOST_WHOLE = 2**27
 """Characters of the longest JSON that is no list: it is only understood as a whole."""
 _DIFFERENT = 0.9
 """Share of the inner names that differ where these are no fields of records."""
-
-
-def read_json(data: bytes, options: ReadOptions) -> Content:
-    """Read one JSON value that holds records and is in memory.
-
-    Args:
-        data: The file's bytes.
-        options: Encoding, where the recipe names it.
-
-    Raises:
-        DataError: It is no JSON, or holds no records.
-    """
-    return whole_content(json_rows, data, options)
-
-
-def read_jsonl(data: bytes, options: ReadOptions) -> Content:
-    """Read one JSON object a line, in memory; a line that is no object is a broken row.
-
-    Args:
-        data: The file's bytes.
-        options: Encoding, where the recipe names it.
-    """
-    return whole_content(jsonl_rows, data, options)
 
 
 def json_rows(

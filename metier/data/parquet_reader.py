@@ -6,28 +6,15 @@ import io
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from metier.data.batches import FileFacts, ReadRow, whole_content
+from metier.data.batches import FileFacts, ReadRow
 from metier.data.records import Rejected
-from metier.data.table import Content, ReadOptions, as_row, cell_text, name_columns
+from metier.data.table import ReadOptions, as_row, cell_text, name_columns
 from metier.errors import DataError
 
 _BATCH = 1000
 ARROW = b"ARROW1"
 ARROW_STREAM = b"\xff\xff\xff\xff"
 """How files of Arrow begin."""
-
-
-def read_parquet(data: bytes, options: ReadOptions) -> Content:
-    """Read a Parquet file that is in memory.
-
-    Args:
-        data: The file's bytes.
-        options: The file's name, for messages.
-
-    Raises:
-        DataError: It is damaged.
-    """
-    return whole_content(parquet_rows, data, options)
 
 
 def parquet_rows(file: BinaryIO, options: ReadOptions, facts: FileFacts) -> Iterator[ReadRow | Rejected]:

@@ -92,6 +92,7 @@ def screen_division(
         earlier=reading.findings,
         columns=_coded(spool, section.bias.columns) if section.bias.policy != "off" else (),
         settled=frozenset(intake.kept),
+        before=intake.before,
         characters=spool.characters,
     )
     standing = ((key, record) for key, (record, _) in enumerate(spool.records()) if splits[key] != NOWHERE)
@@ -110,10 +111,9 @@ def screen_division(
     found = without_settled(cleaned.findings, intake.kept)
     if intake.hiding is not None:
         found = (intake.hiding.finding(lambda place: _split_of(splits, place)), *found)
-    roster = division.roster
 
     def record_id(row: Row) -> str:
-        return roster.id_of(row.key)
+        return division.roster.id_of(row.key)
 
     # Under the labels that were read: a decision is looked up before rare labels are merged.
     places = places_of(SpoolRows(spool, splits), found, record_id=record_id, mark=spool.mark)

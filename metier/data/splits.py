@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from metier.data.records import Choice, Conversation, Labelling, Marked, Message, Passage, Preference, Record
 from metier.errors import RunFolderError
-from metier.store.fingerprint import FingerprintOfList, fingerprint
+from metier.store.fingerprint import FingerprintOfList
 
 R = TypeVar("R", bound=Record)
 KINDS: Mapping[str, type[Record]] = {
@@ -165,11 +165,6 @@ def read_records(path: Path, piece: int) -> Iterator[tuple[Record, str]]:
             rows = batch.to_pylist()
             texts = [row.pop(extra) for row in rows]
             yield from zip(_records(rows, kind), texts, strict=True)
-
-
-def split_fingerprint(records: Iterable[Record]) -> str:
-    """Hash of ids, answers and order: what the seal counts openings of a test set by."""
-    return fingerprint([[record.id, *answers_of(record)] for record in records])
 
 
 def answers_of(record: Record) -> tuple[str, ...]:

@@ -41,21 +41,6 @@ class ReadOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Content:
-    """What a reader found in the bytes of one file."""
-
-    columns: tuple[str, ...]
-    rows: list[dict[str, str | None]]
-    row_numbers: list[int]
-    broken: list[Rejected] = field(default_factory=list)
-    repaired: Mapping[int, str] = field(default_factory=dict)
-    """Row number to what was repaired in it."""
-    encoding: str | None = None
-    delimiter: str | None = None
-    notices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
 class Table:
     """One file, read: rows that could be read, and those that could not."""
 

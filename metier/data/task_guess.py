@@ -260,10 +260,3 @@ _READERS: Mapping[str, tuple[Callable[[Any], tuple[Message, ...]], str]] = {
     "sharegpt": (read_sharegpt, "value"),
 }
 """Shape -> how its turns are read, and where a turn says its text."""
-
-
-def fields_said(guess: Guess) -> str:
-    """Where a guess found its records, for a message."""
-    if guess.shape != "columns" and guess.fields:
-        return f"{SHAPES[guess.shape].said} in {column_list(guess.fields.values())}"
-    return f"text {column_list(guess.text)}" + (f", answer `{guess.answer}`" if guess.answer else "")

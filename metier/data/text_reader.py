@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from metier.data.batches import FileFacts, ReadRow, whole_content
+from metier.data.batches import FileFacts, ReadRow
 from metier.data.decoding import LONG_LINE, MOST_LINE, TextBlocks, line_blocks
 from metier.data.records import Rejected
-from metier.data.table import Content, ReadOptions
+from metier.data.table import ReadOptions
 from metier.errors import DataError
 
 DOCUMENTS = (".md", ".markdown", ".txt", ".rst", ".text")
@@ -21,26 +21,6 @@ _FRONT_MATTER = re.compile(
 )
 _MOST_DOCUMENT = 2**26
 """Characters of the longest file that is read as one document."""
-
-
-def read_lines(data: bytes, options: ReadOptions) -> Content:
-    """Every line a row, empty ones too: another file may be aligned with it.
-
-    Args:
-        data: The file's bytes.
-        options: Encoding, where the recipe names it.
-    """
-    return whole_content(line_rows, data, options)
-
-
-def read_document(data: bytes, options: ReadOptions) -> Content:
-    """The whole file as one row; YAML front matter at its start is set aside.
-
-    Args:
-        data: The file's bytes.
-        options: Encoding, where the recipe names it.
-    """
-    return whole_content(document_rows, data, options)
 
 
 def line_rows(file: BinaryIO, options: ReadOptions, facts: FileFacts) -> Iterator[ReadRow | Rejected]:

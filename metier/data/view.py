@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metier.data.before_repairs import text_before
 from metier.data.cleaning.rows import SPLITS, Row
 from metier.data.division import Division
 from metier.data.input_rules import InputRules
-from metier.data.records import Record, spoken
+from metier.data.records import Record
 from metier.data.spool import Spool, is_kept
-from metier.data.turns import RowFault, without_answer
 
 NOWHERE = -1
 """The split of a record that left all of them."""
@@ -89,14 +88,6 @@ def unrepaired(rules: InputRules) -> ReadText:
     def text(record: Record, content: str) -> str:
         if not is_kept(content):  # personal data was hidden
             return record.text
-        cells: Mapping[str, Any] = json.loads(content)
-        if any(name not in cells for name in rules.text_columns if "." not in name and "[" not in name):
-            return record.text
-        try:
-            if rules.converses:
-                return spoken(without_answer(rules.turns_of(cells).messages))
-            return rules.compose(cells)
-        except RowFault:
-            return record.text
+        return text_before(record, json.loads(content), rules)
 
     return text

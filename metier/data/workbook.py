@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from metier.data.batches import FileFacts, ReadRow, whole_content
+from metier.data.batches import FileFacts, ReadRow
 from metier.data.records import Rejected
-from metier.data.table import Content, ReadOptions, as_row, cell_text, column_list, name_columns
+from metier.data.table import ReadOptions, as_row, cell_text, column_list, name_columns
 from metier.data.unpacking import refuse_bomb
 from metier.errors import DataError
 
@@ -36,19 +36,6 @@ class _Start:
     header: tuple[str | None, ...]
     filled: bool
     """Whether there are rows below."""
-
-
-def read_workbook(data: bytes, options: ReadOptions) -> Content:
-    """Read a workbook that is in memory.
-
-    Args:
-        data: The file's bytes.
-        options: The sheet, where the recipe names one.
-
-    Raises:
-        DataError: As `workbook_rows`.
-    """
-    return whole_content(workbook_rows, data, options)
 
 
 def workbook_rows(file: BinaryIO, options: ReadOptions, facts: FileFacts) -> Iterator[ReadRow | Rejected]:

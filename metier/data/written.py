@@ -53,7 +53,7 @@ def extract_written(
                 continue
             if number in table.repaired:
                 repairs = (table.repaired[number], *repairs)
-            part.accept(record, row, repairs)
+            part.accept(record, row, repairs, rules)
     return part.extraction()
 
 

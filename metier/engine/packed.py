@@ -45,6 +45,20 @@ def packed_linears(network: PreTrainedModel, *, rows: int, autocast: bool = Fals
             del vars(layer)["forward"]
 
 
+def packed_bytes(network: PreTrainedModel, *, autocast: bool = False) -> int:
+    """Bytes that the packed copies take while answers are written; 0 where there are none.
+
+    Args:
+        network: The model.
+        autocast: As `packed_linears` gets it.
+    """
+    return sum(_bytes(layer, autocast) for layer in _packable(network, autocast))
+
+
+def _bytes(layer: nn.Linear, autocast: bool) -> int:
+    return layer.weight.numel() * (2 if autocast else layer.weight.element_size())
+
+
 def _packable(network: PreTrainedModel, autocast: bool) -> list[nn.Linear]:
     """The layers that can be packed; none where the machine, the dtype or the memory does not allow it."""
     if network.device.type != "cpu" or not _has_packed_products(torch.bfloat16 if autocast else network.dtype):
@@ -57,7 +71,7 @@ def _packable(network: PreTrainedModel, autocast: bool) -> list[nn.Linear]:
         and module.weight.numel() >= SMALLEST
         and module.weight.dtype in (torch.float32, torch.bfloat16)
     ]
-    size = sum(layer.weight.numel() * (2 if autocast else layer.weight.element_size()) for layer in layers)
+    size = sum(_bytes(layer, autocast) for layer in layers)
     return layers if size <= MEMORY * available_memory_bytes() else []
 
 

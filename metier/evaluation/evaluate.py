@@ -13,7 +13,7 @@ from metier.evaluation.folded import with_fold_intervals
 from metier.evaluation.measures import MEASURES, Scored
 from metier.evaluation.results import Answer, Evaluation, Item
 from metier.evaluation.systems import AnswerOptions, System, TextScorer
-from metier.events import Observer, Progress, tell
+from metier.events import Observer, Progress, tell, timed_part
 
 if TYPE_CHECKING:
     from metier.evaluation.beside import Beside
@@ -99,18 +99,15 @@ def evaluate_system(
     items = [replace(item, prompt_hash=prompt_hash) for item in measures.items(records, answers, scored)]
     items = items if beside is None else beside.count(items, records, answers)
     about = About(
-        system=system.name,
-        kind=system.kind,
-        task=asked.task,
+        system=system.name, kind=system.kind, task=asked.task,
         settings={**system.settings, **measures.settings(), **(beside.settings if beside is not None else {})},
-        parameters=system.parameters,
-        bytes=system.bytes,
-        seconds_per_thousand=1000 * seconds / len(records),
+        parameters=system.parameters, bytes=system.bytes, seconds_per_thousand=1000 * seconds / len(records),
         trained_on=system.trained_on,
-    )
-    return evaluate_items(
-        items, about=about, set_name=asked.name, labels=asked.labels, resamples=section.resamples, seed=seed
-    )
+    )  # fmt: skip
+    with timed_part(observers, "judging"):
+        return evaluate_items(
+            items, about=about, set_name=asked.name, labels=asked.labels, resamples=section.resamples, seed=seed
+        )
 
 
 def evaluate_items(

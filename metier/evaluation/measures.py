@@ -108,6 +108,11 @@ def _with_added(
     return measured
 
 
+def gold_of(record: Record) -> str:
+    """The gold answer as items hold it: pieces of a text by their places."""
+    return spans_text(record.spans) if isinstance(record, Marked) else record.gold
+
+
 def _blank(record: Record, answer: Answer) -> Item:
     return Item(
         id=record.id,
@@ -211,7 +216,7 @@ def _set_sides(ours: Sequence[Item], theirs: Sequence[Item], metric: str) -> Sid
 
 def _span_items(records: Sequence[Record], answers: Sequence[Answer], scored: Scored | None) -> list[Item]:
     # By offsets: results name no words of the text.
-    golds = [spans_text(record.spans) if isinstance(record, Marked) else record.gold for record in records]
+    golds = [gold_of(record) for record in records]
     rows = count_spans(golds, [answer.text for answer in answers])
     return [
         replace(_blank(record, answer), gold=gold, answer=answer.text, stop=answer.stop, counts=counts)

@@ -9,7 +9,7 @@ Paired counts always come as (gained, lost): items that only the candidate, or o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from statistics import NormalDist
 
@@ -109,37 +109,6 @@ def _corrected_phi(both: int, gained: int, lost: int, neither: int) -> float:
     return product / math.sqrt(margins)
 
 
-def tango_interval(gained: int, lost: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Score interval of the difference of two paired shares: Tango 1998 (Stat Med 17:891).
-
-    At a difference of 0 its statistic is McNemar's, so interval and test agree.
-    """
-    z = normal_quantile(0.5 + confidence / 2)
-
-    def score(difference: float) -> float:
-        return tango_statistic(gained, lost, n, difference)
-
-    estimate = (gained - lost) / n
-    return _crossing(score, -1.0, estimate, z), _crossing(score, estimate, 1.0, -z)
-
-
-def tango_statistic(gained: int, lost: int, n: int, difference: float) -> float:
-    """Standard normal score of "the true difference is `difference`", as Tango 1998 has it; falls in `difference`."""
-    linear = -gained - lost + (2 * n - gained + lost) * difference
-    lost_share = (math.sqrt(max(0.0, linear**2 + 8 * n * lost * difference * (1 - difference))) - linear) / (4 * n)
-    spread = n * (2 * lost_share + difference * (1 - difference))
-    gap = gained - lost - n * difference
-    return gap / math.sqrt(spread) if spread > 0 else math.copysign(math.inf, gap) if gap else 0.0
-
-
-def not_worse_p(gained: int, lost: int, n: int, margin: float) -> float:
-    """One-sided p-value of "worse by `margin` or more" (Tango 1998): small means not worse. `margin` is above 0.
-
-    Below 2.5 % it goes with a 95 % interval whose low end is above minus `margin`.
-    """
-    return 1 - normal_cdf(tango_statistic(gained, lost, n, -margin))
-
-
 def newcombe_unpaired_interval(
     right_1: int, n_1: int, right_2: int, n_2: int, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
@@ -181,23 +150,6 @@ def fisher_mid_p(right_1: int, n_1: int, right_2: int, n_2: int) -> float:
     seen = float(chances[right_1 - fewest])
     tie = np.abs(chances - seen) <= 1e-7 * seen
     return min(1.0, float(np.sum(chances[(chances < seen) & ~tie])) + float(np.sum(chances[tie])) / 2)
-
-
-def _crossing(score: Callable[[float], float], low: float, high: float, target: float) -> float:
-    """Where the falling function `score` passes `target`, by bisection."""
-    for _ in range(100):
-        middle = (low + high) / 2
-        if score(middle) > target:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
-
-
-def mcnemar_exact(gained: int, lost: int) -> float:
-    """Two-sided exact McNemar p-value. Conservative; 1 when no item is discordant."""
-    pmf = binomial_pmf(gained + lost, 0.5)
-    return min(1.0, 2 * math.fsum(pmf[: min(gained, lost) + 1]))
 
 
 def mcnemar_mid_p(gained: int, lost: int) -> float:

@@ -6,6 +6,12 @@ from dataclasses import dataclass
 
 from metier.evaluation.results import Estimate
 
+COPIES, BASE_COPIES = "copies-", "base-copies-"
+"""How the names of the sets of copies begin, the promoted system's and the base's; the dimension follows."""
+MOVED = "own_answer_moved"
+"""Count of a written copy's item: what the log-probability of a token of the system's own answer moved, in nats. Item
+rows of labels hold log-probabilities themselves."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SwapChange:

@@ -34,17 +34,19 @@ from metier.evaluation.measures import MEASURES
 from metier.evaluation.overfitting import judge_overfitting
 from metier.evaluation.results import Comparison, Evaluation, evaluations_of
 from metier.evaluation.retrained import remade_looks
+from metier.evaluation.swap_values import BASE_COPIES, COPIES, MOVED
 from metier.evaluation.written.text_estimates import same_counts
 from metier.evaluation.written.text_metrics import ADDED_METRICS
 from metier.recipe.load import load_recipe
 from metier.recipe.sections import EvaluationSection, GatesSection
+from metier.recipe.tasks import WRITES
 from metier.store.run_folder import RunFolder
 from metier.store.values import to_plain
 
 TOLERANCE = 1e-9
 JUDGED = ("test", "out_of_fold", "validation")
 """Sets that a verdict can be about: a run has one."""
-FROM_ELSEWHERE = frozenset({"copy_rate", "loss", "bits_per_byte", *ADDED_METRICS})
+FROM_ELSEWHERE = frozenset({"copy_rate", "loss", "bits_per_byte", MOVED, *ADDED_METRICS})
 """Metrics whose counts can need the input, the model or a setting, which item rows do not hold."""
 
 
@@ -129,7 +131,14 @@ def not_recounted(root: Path) -> tuple[str, ...]:
         for name, estimate in evaluation.metrics.items()
         if estimate.value is not None
     }
-    return tuple(f"{name}: {why}" for name, why in NOT_AGAIN.items() if name in there)
+    said = [f"{name}: {why}" for name, why in NOT_AGAIN.items() if name in there]
+    if any(folder.name.startswith((COPIES, BASE_COPIES)) and _is_written(folder) for folder in folders):
+        said.append("how far log-probabilities of answers to copies moved: it needs the model")
+    return tuple(said)
+
+
+def _is_written(folder: Path) -> bool:
+    return any(each.task in WRITES for each in read_evaluations(folder, items=False))
 
 
 def _section_beside(folder: Path) -> EvaluationSection | None:

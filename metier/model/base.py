@@ -156,7 +156,7 @@ def load_base_model(section: ModelSection, hardware: Hardware, observers: Sequen
     """
     place = _resolve(section, observers)
     config, kind = _load_config(place.folder)
-    tokenizer = _load_tokenizer(place.folder)
+    tokenizer = load_tokenizer(place.folder)
     if section.quantization is not None and kind == "encoder":
         found, fix = f"{section.quantization}, but {section.name} is an encoder", "Remove model.quantization."
         raise ModelError("model.quantization", found, "a language model: encoders are small and run in float32", fix)
@@ -211,22 +211,49 @@ def model_kind(section: ModelSection, observers: Sequence[Observer] = ()) -> Kin
     return _load_config(_resolve(section, observers).folder)[1]
 
 
+def refuse_missing_model(section: ModelSection) -> None:
+    """Refuse a model that is not where it is said to be, before anything is loaded or fetched.
+
+    A packaged model and a hub id are taken as they are: whether they can be fetched is seen then.
+
+    Args:
+        section: As `load_base_model` takes it.
+
+    Raises:
+        ModelError: No such model, or a folder that cannot be used.
+    """
+    if _source(section.name) == "folder":
+        _load_config(Path(section.name).expanduser())
+
+
 def _resolve(section: ModelSection, observers: Sequence[Observer]) -> _Place:
-    name = section.name
+    name, path = section.name, Path(section.name).expanduser()
+    source = _source(name)
+    if source == "packaged":
+        return _converted(ensure_packaged(name, observers), source)
+    if source == "folder":
+        return _plain(path, source)
+    if source == "gguf":
+        return _converted(ensure_converted_gguf(path, observers), source)
+    folder, commit = fetch_from_hub(name, section.revision, observers)
+    return _plain(folder, source, revision=commit)
+
+
+def _source(name: str) -> str:
+    """Where a model comes from: `packaged`, `folder`, `gguf` or `hub`; refuses a name that is none of them."""
     path = Path(name).expanduser()
     if name in PACKAGED:
-        return _converted(ensure_packaged(name, observers), "packaged")
+        return "packaged"
     if path.is_dir():
-        return _plain(path, "folder")
+        return "folder"
     if path.suffix.lower() == ".gguf":
         if not path.is_file():
             raise ModelError(name, "is not there", "a .gguf file", "Check the path.")
-        return _converted(ensure_converted_gguf(path, observers), "gguf")
+        return "gguf"
     if path.is_file():
         raise ModelError(name, "is a file", "a model folder, a .gguf file, a hub id or a packaged model")
     if _HUB_ID.fullmatch(name):
-        folder, commit = fetch_from_hub(name, section.revision, observers)
-        return _plain(folder, "hub", revision=commit)
+        return "hub"
     raise _unknown(name)
 
 
@@ -258,7 +285,13 @@ def _load_config(folder: Path) -> tuple[PretrainedConfig, Kind]:
     return config, find_kind(config, str(folder))
 
 
-def _load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model's folder.
+
+    Raises:
+        ModelError: There is none, or it cannot be read.
+        MissingPackage: It needs a package that is not installed.
+    """
     from transformers import AutoTokenizer
 
     known = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")

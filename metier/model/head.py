@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from metier.device import few_threads
+
 Floats = npt.NDArray[np.floating]
 STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Inverse regularisation strengths tried on standardised features; the best on validation is used."""
@@ -81,7 +83,9 @@ def _solve(
     mean, spread = features.mean(axis=0), features.std(axis=0)
     spread = np.where(spread > 1e-8, spread, 1.0)
     model = LogisticRegression(C=strength, max_iter=3000, class_weight=dict(weights) if weights else None)
-    model.fit((features - mean) / spread, np.asarray(labels), sample_weight=None if own is None else np.asarray(own))
+    standard, answers = (features - mean) / spread, np.asarray(labels)
+    with few_threads(float(features.size) * classes):
+        model.fit(standard, answers, sample_weight=None if own is None else np.asarray(own))
     weight = np.zeros((classes, features.shape[1]))
     bias = np.full(classes, -30.0)
     coefficients, intercepts = model.coef_, model.intercept_

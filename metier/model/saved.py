@@ -174,7 +174,7 @@ def load_model(
         model.peft = _load_adapter(folder, base)
     return Saved(
         model,
-        _read_prompt(folder / PROMPT),
+        read_prompt(folder),
         int(about["max_length"]),
         str(about["too_long"]),
         about["rule"],
@@ -208,8 +208,17 @@ def _plain_prompt(prompt: PromptFormat | ChatPrompt | None) -> dict[str, Any]:
     return {"kind": kind, **(to_plain(prompt) if prompt is not None else {})}
 
 
-def _read_prompt(path: Path) -> PromptFormat | ChatPrompt | None:
-    """The prompt in a file; one without a kind was written before there were several."""
+def read_prompt(folder: Path) -> PromptFormat | ChatPrompt | None:
+    """How a saved model is asked; None for one that reads on.
+
+    Args:
+        folder: What `save_model` wrote. A prompt without a kind was written before there were several.
+
+    Raises:
+        RunFolderError: The file is missing or damaged.
+        ModelError: It holds a prompt of another kind.
+    """
+    path = folder / PROMPT
     plain = read_json(path, format="prompt")
     kind = plain.get("kind", "labels")
     if kind == "none":

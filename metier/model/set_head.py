@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
+from metier.device import few_threads
 from metier.model.head import STRENGTHS, ChosenHead, Floats, LinearHead
 
 ALWAYS, NEVER = 30.0, -30.0
@@ -40,19 +44,24 @@ def fit_set_head(features: Floats, gold: Floats, strength: float, own: Floats | 
     standard = (features - mean) / spread
     weight = np.zeros((gold.shape[1], features.shape[1]))
     bias = np.zeros(gold.shape[1])
-    for label, column in enumerate(gold.T):
-        if len(np.unique(column)) < 2:
-            bias[label] = ALWAYS if len(column) and column[0] else NEVER
-            continue
-        model = LogisticRegression(C=strength, max_iter=3000)
-        model.fit(standard, column, sample_weight=own)
-        weight[label] = model.coef_[0] / spread
-        bias[label] = model.intercept_[0] - weight[label] @ mean
+    with few_threads(float(standard.size)):
+        for label, column in enumerate(gold.T):
+            if len(np.unique(column)) < 2:
+                bias[label] = ALWAYS if len(column) and column[0] else NEVER
+                continue
+            model = LogisticRegression(C=strength, max_iter=3000)
+            model.fit(standard, column, sample_weight=own)
+            weight[label] = model.coef_[0] / spread
+            bias[label] = model.intercept_[0] - weight[label] @ mean
     return LinearHead(weight.astype(np.float32), bias.astype(np.float32))
 
 
 def choose_set_head(
-    train: tuple[Floats, Floats], validation: tuple[Floats, Floats], own: Floats | None = None
+    train: tuple[Floats, Floats],
+    validation: tuple[Floats, Floats],
+    own: Floats | None = None,
+    *,
+    seen: Sequence[bool] = (),
 ) -> ChosenHead:
     """Fit one head a strength on train and keep the one with the lowest validation loss.
 
@@ -60,7 +69,13 @@ def choose_set_head(
         train: Features (N, hidden) and labels (N, C).
         validation: The same.
         own: What each training example weighs. None: all 1.
+        seen: Whether each example of train is among those of validation too: the strength is then chosen without them,
+            and the head that is kept learns from all. Empty: none is.
     """
+    if any(seen):
+        rest = ~np.asarray(seen)
+        found = choose_set_head((train[0][rest], train[1][rest]), validation, None if own is None else own[rest])
+        return replace(found, head=fit_set_head(*train, found.strength, own))
     heads = {strength: fit_set_head(*train, strength, own) for strength in STRENGTHS}
     losses = {strength: set_loss(set_scores(head, validation[0]), validation[1]) for strength, head in heads.items()}
     best = min(losses, key=lambda strength: losses[strength])

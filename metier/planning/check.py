@@ -23,7 +23,7 @@ from metier.device import available_memory_bytes, choose_hardware
 from metier.events import Observer, Progress, tell
 from metier.model.adapt import has_head
 from metier.model.base import model_kind
-from metier.planning.desk import Checked, Desk, Pay
+from metier.planning.desk import Checked, Desk, Gauge, Pay
 from metier.planning.findings import find_in_data
 from metier.planning.kept import keep_plan
 from metier.planning.labels import check_labels
@@ -48,6 +48,8 @@ def check_recipe(
     opened: Callable[[str], int] | None = None,
     observers: Sequence[Observer] = (),
     screening: Screening | None = None,
+    gauge: Gauge | None = None,
+    libraries: float | None = None,
 ) -> CheckReport:
     """Everything that can be known about a recipe without training.
 
@@ -57,6 +59,8 @@ def check_recipe(
         opened: From the fingerprint of a test set to how often it was opened; None leaves that out.
         observers: Told about downloads, slower paths and progress.
         screening: Gives the model of `data.screening_model`. None: recipes that name one are refused.
+        gauge: Measures what judging takes; None leaves that out of the plan.
+        libraries: Seconds that loading libraries took; None leaves that out.
 
     Raises:
         MetierError: The data, a model or the machine cannot be used at all.
@@ -79,7 +83,7 @@ def check_recipe(
         desk = Desk(
             recipe=recipe, ways=ways, hardware=hardware, data=data, train=list(data.train.records()), pay=pay,
             available=available_memory_bytes() if hardware.device == "cpu" else None, data_seconds=seconds,
-            observers=observers,
+            observers=observers, gauge=gauge, libraries=libraries,
         )  # fmt: skip
         judged = "out_of_fold" if recipe.evaluation.folds else recipe.evaluation.split
         asked = opened if judged == "test" else None
@@ -118,14 +122,16 @@ def _without_texts(checked: Checked, recipe: Recipe) -> Checked:
 
 
 def _check_label_sets(desk: Desk) -> Checked:
-    """Models that write lists of labels as all that write; of heads for several labels nothing is predicted yet."""
+    """Models that write lists of labels as all that write, heads for several labels as heads; not both in one plan."""
     heads = [name for name, way in desk.ways.items() if has_head(way.adaptation, model_kind(way.model, desk.observers))]
     if not heads:
         return check_writing(desk)
+    if len(heads) == len(desk.ways):
+        return check_labels(desk)
     return Checked(
         warnings=(
-            f"{', '.join(heads)}: a head for several labels. What it takes in memory and time is not predicted in this "
-            "version; the data was checked.",
+            f"{', '.join(heads)}: a head for several labels, beside candidates that write theirs. What both take "
+            "together is not predicted in this version; the data was checked.",
         )
     )
 

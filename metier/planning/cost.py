@@ -7,15 +7,16 @@ token costs in a block, and beside the blocks, what it was measured to cost (`ca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from metier.model.plan import LearningPlan
 from metier.planning.count import Tokens
 from metier.planning.outlook import MemoryEstimate, StageEstimate
 from metier.planning.rates import Rates
 from metier.planning.speed import Shape
-from metier.recipe.sections import Recipe, TrainingSection
+from metier.recipe.sections import Recipe
 from metier.training.sampler import Sampler
 
 PROGRAM_BYTES = 800_000_000
@@ -24,9 +25,13 @@ ADAM_BYTES = 12
 """A gradient and two moments in float32."""
 FIRST_PART, LEAST_FIRST = 3, 8
 """Nearest examples are first tried on one part in three of the selection records, of at least eight."""
-PARTS = {"data": "data", "baselines": "baselines", "test": "test", "report": "report"}
-"""Stage -> part of the run, where all of a stage is one part; of an attempt each stage says it."""
+PARTS = frozenset(
+    {"start", "data", "baselines", "solving", "test", "judging", "looks", "robustness", "folds", "seeds", "report"}
+)
+"""Stages that are one part of the run each; of an attempt each stage says its part."""
 REPORT_SECONDS = 3.0
+WITHOUT_MODEL = ("tfidf", "nearest_answer", "dictionary", "tagger")
+"""Baselines that are fitted without a model and take time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +47,25 @@ class Seconds:
     """Memory of this process before any model was loaded."""
     tfidf_bytes: int = 0
     """Memory that fitting n-grams took beyond that."""
+    libraries: float | None = None
+    """Loading torch, transformers and what they need. None: not known."""
+    gauged: Mapping[str, float] = field(default_factory=dict)
+    """What was measured of the judging room: seconds by baseline (all training records), and of one answer
+    `judging` and `looks`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Records by split."""
+
+    train: int
+    validation: int
+    test: int
+
+    @property
+    def every(self) -> int:
+        """All of them."""
+        return self.train + self.validation + self.test
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +101,19 @@ class Learner:
     def solved(self) -> bool:
         """Whether what learns is solved and not trained step by step."""
         return False
+
+    @property
+    def rows(self) -> Rows:
+        """Its records."""
+        raise NotImplementedError
+
+    def with_rows(self, rows: Rows) -> Self:
+        """The same over so many other records of the same kind.
+
+        Args:
+            rows: How many.
+        """
+        raise NotImplementedError
 
     def sampler(self) -> Sampler:
         """The optimiser steps of its training."""
@@ -134,7 +171,7 @@ def pass_stage(learner: Learner, stage: str, what: str, tokens: Tokens, work: Wo
     seconds = tokens.computed * (forward * pace.block * longer + (0.0 if work.bare else pace.rest))
     return StageEstimate(
         stage=stage, what=what, tokens=round(tokens.computed), logical_tokens=round(tokens.logical), flops=flops,
-        seconds=seconds, low=seconds * pace.low, high=seconds * pace.high, part=work.part or PARTS.get(stage, ""),
+        seconds=seconds, low=seconds * pace.low, high=seconds * pace.high, part=work.part or _part_of(stage),
     )  # fmt: skip
 
 
@@ -143,12 +180,36 @@ def first_part(records: int, ways: int) -> int:
     return records if ways < 2 else min(records, max(LEAST_FIRST, -(-records // FIRST_PART)))
 
 
-def fixed_stage(stage: str, what: str, seconds: float) -> StageEstimate:
-    """Work whose seconds are known otherwise."""
+def _part_of(stage: str) -> str:
+    return stage if stage in PARTS else ""
+
+
+def fixed_stage(stage: str, what: str, seconds: float, part: str = "") -> StageEstimate:
+    """Work whose seconds are known otherwise; `part` where the stage does not say it."""
     return StageEstimate(
         stage=stage, what=what, tokens=0, logical_tokens=0, flops=0.0, seconds=seconds, low=seconds, high=seconds,
-        part=PARTS.get(stage, ""),
+        part=part or _part_of(stage),
     )  # fmt: skip
+
+
+def first_stages(seconds: Seconds) -> list[StageEstimate]:
+    """Loading libraries, where that is known, and preparing the data."""
+    data = fixed_stage("data", "reading and preparing", seconds.data)
+    if seconds.libraries is None:
+        return [data]
+    return [fixed_stage("start", "loading libraries", seconds.libraries), data]
+
+
+def fitted_stages(recipe: Recipe, seconds: Seconds) -> list[StageEstimate]:
+    """Baselines without a model, each fitted once a run.
+
+    Args:
+        recipe: Its systems.
+        seconds: What each takes, measured itself (`gauged`), or told from judging whether training pays.
+    """
+    known = {"tfidf": seconds.tfidf, "nearest_answer": seconds.tfidf, **seconds.gauged}
+    names = [name for name in WITHOUT_MODEL if name in recipe.evaluation.systems and known.get(name)]
+    return [fixed_stage("baselines", name, known[name]) for name in names]
 
 
 def loading_stages(seconds: Seconds, candidates: int) -> tuple[StageEstimate, StageEstimate]:
@@ -168,18 +229,6 @@ def learning_bytes(learner: Learner) -> int:
 def reading_back_bytes(learner: Learner) -> int:
     """The best checkpoint's weights while they are read: the file, and what is made of it."""
     return learner.trainable * 4 * 2
-
-
-def microbatch(section: TrainingSection, own: float, longest: float) -> float:
-    """Tokens of the largest forward and backward pass: as many as the budget, a whole step, or one long text.
-
-    Args:
-        section: Batch and budget.
-        own: Mean tokens of an example, without what it shares with the others.
-        longest: Tokens of the longest example.
-    """
-    batch = section.per_device_train_batch_size * section.gradient_accumulation_steps
-    return float(max(longest, min(section.tokens_per_microbatch, batch * own)))
 
 
 def chosen_moments(candidates: Sequence[Learner], program: int, test: MemoryEstimate) -> tuple[MemoryEstimate, ...]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 
-from metier.data.records import Choice
+from metier.data.records import Choice, Record
 from metier.engine.texts import text_batches
-from metier.engine.tree import TokenSequence, TokenTree, cut_into_groups, shared_length
+from metier.engine.tree import Ints, TokenSequence, TokenTree, cut_into_groups, shared_length
 from metier.engine.trunk import CHUNK_TOKENS
 from metier.planning.tokens import Asking
 from metier.recipe.sections import TrainingSection
 
+R = TypeVar("R", bound=Record)
 SAMPLED = 256
 """Training records whose optimiser steps are put together to see how much they share."""
 
@@ -129,6 +131,19 @@ class Counter:
         return one.times(examples / len(self.sequences))
 
 
+def largest_batch(texts: Sequence[Ints], section: TrainingSection) -> int:
+    """The same of bare texts, as a head reads them.
+
+    Args:
+        texts: Some training texts, in the order in which training meets them.
+        section: Batch size and micro-batch budget.
+    """
+    batch = section.per_device_train_batch_size * section.gradient_accumulation_steps
+    steps = [texts[start : start + batch] for start in range(0, len(texts), batch)]
+    parts = (part.tokens for step in steps for part in text_batches(step, section.tokens_per_microbatch))
+    return max(parts, default=1)
+
+
 def count_training(sample: Sequence[Sequence[TokenSequence]], section: TrainingSection, examples: float) -> Tokens:
     """Forward and backward over all examples drawn, as token trees of the sample's batches share.
 
@@ -158,16 +173,39 @@ def distinct_tokens(sequences: Sequence[TokenSequence], budget: int) -> int:
         sequences: What goes into the trees.
         budget: Distinct tokens of one tree.
     """
-    total = 0
+    return sum(_tree_tokens(sequences, budget))
+
+
+def _tree_tokens(sequences: Sequence[TokenSequence], budget: int) -> Iterator[int]:
+    """Tokens of each tree."""
     for group in cut_into_groups(sequences, budget):
-        inputs = [sequences[number].inputs for number in group]
-        total += len(inputs[0])
-        for before, after in pairwise(inputs):
-            total += len(after) - shared_length(before, after)
-    return total
+        yield distinct_ids([sequences[number].inputs for number in group])
 
 
-def draw_sample(train: Sequence[Choice], seed: int) -> list[Choice]:
+def largest_pass(sample: Sequence[Sequence[TokenSequence]], section: TrainingSection) -> int:
+    """Tokens of the largest forward and backward pass: memory is at its fullest there, not at the mean.
+
+    Args:
+        sample: Sequences of some examples, in the order in which training meets them.
+        section: Batch size and micro-batch budget.
+    """
+    batch = section.per_device_train_batch_size * section.gradient_accumulation_steps
+    steps = [sample[start : start + batch] for start in range(0, len(sample), batch)]
+    trees = [[sequence for example in step for sequence in example] for step in steps]
+    return max((size for some in trees for size in _tree_tokens(some, section.tokens_per_microbatch)), default=1)
+
+
+def distinct_ids(sequences: Sequence[Ints]) -> int:
+    """Tokens of some sequences, what each shares with the one before it counted once.
+
+    Args:
+        sequences: Token ids, in order.
+    """
+    shared = sum(shared_length(before, after) for before, after in pairwise(sequences))
+    return sum(map(len, sequences)) - shared
+
+
+def draw_sample(train: Sequence[R], seed: int) -> list[R]:
     """Some training records, in the mixed order in which training meets them.
 
     Args:

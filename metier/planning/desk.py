@@ -37,6 +37,8 @@ from metier.training.schedule import DEFAULT_LEARNING_RATES
 
 Pay = Callable[[Sequence[Any], int], PayingJudgement]
 """Judges from training records and the size of the test set whether training can pay."""
+Gauge = Callable[[Recipe, Sequence[Any], Sequence[str]], Mapping[str, float]]
+"""Measures on training records what judging takes (`metier.evaluation.gauge.gauge_judging`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,10 @@ class Desk:
     """Whether nothing is measured that was not measured before: a run begins soon."""
     load: Callable[[ModelSection], BaseModel] | None = None
     """Gives base models, with encoders in float32; None loads them."""
+    gauge: Gauge | None = None
+    """None: what judging takes is not known, and not in the plan."""
+    libraries: float | None = None
+    """Seconds that loading libraries took. None: not known."""
     all_known: bool = field(default=True, init=False)
     """Whether all rates come from a measurement."""
     loading: float = field(default=0.0, init=False)
@@ -195,6 +201,15 @@ class Desk:
     def ground(self) -> Ground:
         """What the machine says, and what earlier runs on it took."""
         return Ground(available=self.available, ratios=earlier_ratios(machine_name(self.hardware)))
+
+    def gauged(self) -> Mapping[str, float]:
+        """What judging takes; nothing where that is not measured."""
+        if self.gauge is None or self.quick:
+            return {}
+        try:
+            return self.gauge(self.recipe, self.train, self.data.labels)
+        except DataError:  # what is wrong with the data, its findings and the run itself will tell
+            return {}
 
     def judge_paying(self) -> tuple[PayingJudgement | None, str | None, float]:
         """The judgement, or why there is none; and the seconds it took."""

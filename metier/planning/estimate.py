@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from metier.planning.ablation import TUNED
 from metier.planning.cost import (
     REPORT_SECONDS,
     Learner,
+    Rows,
     Seconds,
     Work,
     assumptions,
     chosen_moments,
     disk_bytes,
     first_part,
+    first_stages,
+    fitted_stages,
     fixed_stage,
     learning_bytes,
     loading_stages,
-    microbatch,
     pass_stage,
     reading_back_bytes,
 )
-from metier.planning.count import Counter, Tokens
+from metier.planning.count import Counter, Tokens, largest_batch, largest_pass
+from metier.planning.looked import Answering, counting_stages, robustness_stages
 from metier.planning.outlook import MemoryEstimate, Plan, StageEstimate
+from metier.planning.retrained import Ways, fold_stages, seed_stages
+from metier.planning.solving import Solving
 from metier.planning.whole import Found, Ground, put_together
 from metier.recipe.sections import Recipe
 
@@ -32,7 +38,21 @@ SHOT_TOKENS = 60
 """An example in the prompt, with its answer and the turns around it, where few-shot takes short ones."""
 LONGEST_SHOT, TURN_TOKENS = 96, 16
 """A nearest example is cut to so many tokens; its answer and the turns around it."""
+STORED = "probe: features"
+"""How the passes are called whose results are stored, so that folds do not compute them again."""
 ONLY_IN_LANGUAGE_MODELS = frozenset({"zero_shot", "few_shot"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writers:
+    """A language model whose untrained answers are written, beside candidates that have heads."""
+
+    stages: Callable[[Rows], Iterable[StageEstimate]]
+    """What it does with some rows: set up on validation, then the test set."""
+    base: str
+    base_bytes: int
+    answering: int
+    """Bytes at the fullest moment of its answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +62,23 @@ class Subject(Learner):
     counter: Counter
     lengths: Mapping[str, Sequence[int]]
     """Tokens of every record, by split."""
+    solving: Solving | None = None
+    """What solving a head on its features takes; None where that was not measured."""
+
+    @property
+    def rows(self) -> Rows:
+        """Records by split."""
+        return Rows(**{split: len(self.lengths[split]) for split in ("train", "validation", "test")})
+
+    def with_rows(self, rows: Rows) -> Subject:
+        """The same over so many records, as long as those of all splits are.
+
+        Args:
+            rows: How many.
+        """
+        pool = [*self.lengths["train"], *self.lengths["validation"], *self.lengths["test"]]
+        counts = {"train": rows.train, "validation": rows.validation, "test": rows.test}
+        return replace(self, lengths={split: _spread(pool, count) for split, count in counts.items()})
 
     @property
     def examples(self) -> int:
@@ -70,6 +107,7 @@ def plan_run(
     baselines: Mapping[str, Subject],
     seconds: Seconds,
     ground: Ground,
+    writers: Writers | None = None,
 ) -> Plan:
     """Estimate a whole run.
 
@@ -79,23 +117,44 @@ def plan_run(
         baselines: The model behind `probe`, `zero_shot` and `few_shot`, where they are asked for.
         seconds: What was measured.
         ground: What the machine says.
+        writers: What baselines take that write their answers, on some rows; None where there are none.
     """
-    fixed = [fixed_stage("data", "reading and preparing", seconds.data)]
-    if "tfidf" in recipe.evaluation.systems:
-        fixed.append(fixed_stage("baselines", "tfidf", seconds.tfidf))
+    rows, probe = candidates[0].rows, baselines.get("probe")
     loading, again = loading_stages(seconds, len(candidates))
+
+    def within(fold: Rows) -> Iterator[StageEstimate]:
+        # Of the probe only rows are read that no baseline has read before.
+        unread = replace(fold, test=max(1, round(rows.test / (recipe.evaluation.folds or 1))))
+        models = {n: each.with_rows(unread if n == "probe" else fold) for n, each in baselines.items()}
+        for stage in fitted_stages(recipe, seconds):
+            share = fold.train / max(1, rows.train)
+            yield fixed_stage("baselines", stage.what, stage.seconds * share)
+        every = [*_baselines(recipe, models), *_asked(recipe, models), *(writers.stages(fold) if writers else ())]
+        yield from (stage for stage in every if not stage.what.startswith(STORED))
+
+    ways = Ways(
+        candidates=candidates, attempt=lambda one: _attempt(one, probe), answers=lambda one: _tuned(one, 0),
+        baselines=within,
+    )  # fmt: skip
     stages = [
-        *fixed,
-        loading,
-        *_baselines(recipe, baselines),
-        *(stage for candidate in candidates for stage in _attempt(candidate, baselines.get("probe"))),
-        again,
-        *_test(recipe, candidates, baselines),
+        *first_stages(seconds), *fitted_stages(recipe, seconds), loading,
+        *_baselines(recipe, baselines), *(writers.stages(rows) if writers else ()),
+        *(stage for candidate in candidates for stage in _attempt(candidate, probe)),
+    ]  # fmt: skip
+    if recipe.evaluation.folds is not None:
+        stages += fold_stages(recipe, ways, rows)
+    else:
+        stages += [again, *_asked(recipe, baselines), _dearest(recipe, candidates)]
+        stages += robustness_stages(recipe, rows, _how(candidates), partial(_again, candidates))
+    stages += [
+        *counting_stages(recipe, rows, len(candidates), seconds),
+        *seed_stages(recipe, ways, seconds.loading / max(1, len(candidates))),
         fixed_stage("report", "page, card and figures", REPORT_SECONDS),
     ]
     found = Found(
-        stages=tuple(stages), moments=_moments(candidates, baselines, seconds), disk_bytes=disk_bytes(candidates),
-        cache_bytes=_cache(candidates, baselines), assumptions=assumptions(candidates),
+        stages=tuple(stages), moments=_moments(candidates, baselines, seconds, writers),
+        disk_bytes=disk_bytes(candidates), cache_bytes=_cache(candidates, baselines),
+        assumptions=assumptions(candidates),
     )  # fmt: skip
     return put_together(recipe, found, candidates[0].rates, ground)
 
@@ -106,10 +165,15 @@ def _baselines(recipe: Recipe, models: Mapping[str, Subject]) -> Iterator[StageE
     for name, subject in models.items():
         some = subject.lengths["validation"][: evaluation.selection_examples]
         if name == "probe":
+            if subject.solving is not None:
+                depths = 1 + len(_lower_depths(subject, evaluation.probe_depths))
+                took = depths * subject.solving.seconds(len(subject.lengths["train"]))
+                what = f"probe: heads at {depths} depths" if depths > 1 else "probe: a head"
+                yield fixed_stage("baselines", what, took, part="solving")
             every = [*subject.lengths["train"], *subject.lengths["validation"]]
-            yield pass_stage(subject, "baselines", "probe: features", subject.counter.texts(every), FEATURES)
+            yield pass_stage(subject, "baselines", STORED, subject.counter.texts(every), FEATURES)
             for depth in _lower_depths(subject, evaluation.probe_depths):
-                what, below = f"probe: features after {depth} blocks", replace(FEATURES, forward=depth)
+                what, below = f"{STORED} after {depth} blocks", replace(FEATURES, forward=depth)
                 yield pass_stage(subject, "baselines", what, subject.counter.texts(every), below)
         elif name == "zero_shot":
             listed = subject.recipe.prompt.list_labels
@@ -162,6 +226,9 @@ def _attempt(subject: Subject, probe: Subject | None) -> Iterator[StageEstimate]
         if subject.in_words:
             tokens = counter.trunk(lengths["validation"], labels=True)
             yield pass_stage(subject, stage, f"{what}, for validation", tokens, once)
+    if not subject.in_words and subject.solving is not None:
+        took = subject.solving.seconds(len(lengths["train"]))
+        yield fixed_stage(stage, "solving the head", took, part="solving")
     judged = replace(answer, part="validation", forward=top if subject.in_words else subject.shape.layers)
     if not subject.solved:
         tokens = counter.training(subject.recipe.training, subject.sampler().stream)
@@ -175,11 +242,8 @@ def _attempt(subject: Subject, probe: Subject | None) -> Iterator[StageEstimate]
     yield pass_stage(subject, stage, "the whole validation split", _answering(subject, lengths["validation"]), judged)
 
 
-def _test(recipe: Recipe, candidates: Sequence[Subject], models: Mapping[str, Subject]) -> Iterator[StageEstimate]:
-    """The one opening of the test set, by the dearest candidate, for nobody knows yet which it will be.
-
-    So with few-shot: by the nearest examples, where they are tried.
-    """
+def _asked(recipe: Recipe, models: Mapping[str, Subject]) -> Iterator[StageEstimate]:
+    """The baselines on the test set: with few-shot by the nearest examples, where they are tried."""
     for name, subject in models.items():
         test = subject.lengths["test"]
         if name == "probe":
@@ -189,13 +253,36 @@ def _test(recipe: Recipe, candidates: Sequence[Subject], models: Mapping[str, Su
         else:
             tokens = subject.counter.labels(test, longer_start={"few_shot": _shots(recipe)}.get(name, 0))
         yield pass_stage(subject, "test", name, tokens, FEATURES if name == "probe" else SCORE)
+
+
+def _dearest(recipe: Recipe, candidates: Sequence[Subject]) -> StageEstimate:
+    """The one opening of the test set, by the dearest candidate, for nobody knows yet which it will be."""
+    stages = [_tuned(candidate, recipe.evaluation.train_examples) for candidate in candidates]
+    return max(stages, key=lambda stage: stage.seconds)
+
+
+def _tuned(subject: Subject, train: int) -> StageEstimate:
+    """The trained model on the test set, and on so many training records."""
+    tokens = _answering(subject, [*subject.lengths["test"], *subject.lengths["train"][:train]])
+    return pass_stage(subject, "test", TUNED, tokens, SCORE if subject.in_words else FEATURES)
+
+
+def _again(candidates: Sequence[Subject], records: int, what: str) -> StageEstimate:
+    """Changed test records, asked of the dearest candidate; the prompt's shared beginning is read once a pass."""
     stages = []
     for subject in candidates:
-        some = subject.lengths["train"][: recipe.evaluation.train_examples]
-        tokens = _answering(subject, [*subject.lengths["test"], *some])
-        how = SCORE if subject.in_words else FEATURES
-        stages.append(pass_stage(subject, "test", TUNED, tokens, how))
-    yield max(stages, key=lambda stage: stage.seconds)
+        tokens = _answering(subject, _spread(list(subject.lengths["test"]), records))
+        stages.append(pass_stage(subject, "robustness", what, tokens, SCORE if subject.in_words else FEATURES))
+    return max(stages, key=lambda stage: stage.seconds)
+
+
+def _how(candidates: Sequence[Subject]) -> Answering:
+    return "in words" if any(subject.in_words for subject in candidates) else "with a head"
+
+
+def _spread(pool: Sequence[int], count: int) -> list[int]:
+    """So many numbers, evenly out of the pool, again from its beginning where they are more."""
+    return [pool[place * len(pool) // count] for place in range(count)] if pool else []
 
 
 def _same_model(one: Subject, other: Subject) -> bool:
@@ -207,15 +294,16 @@ def _answering(subject: Subject, lengths: Sequence[int]) -> Tokens:
 
 
 def _moments(
-    candidates: Sequence[Subject], baselines: Mapping[str, Subject], seconds: Seconds
+    candidates: Sequence[Subject], baselines: Mapping[str, Subject], seconds: Seconds, writers: Writers | None
 ) -> tuple[MemoryEstimate, ...]:
     """Memory while baselines are measured, while the dearest candidate is trained, and while the test set is read."""
     every = [*candidates, *baselines.values()]
     loaded = {subject.base: subject.base_bytes for subject in every}
+    loaded |= {writers.base: writers.base_bytes} if writers is not None else {}
     weights, program = sum(loaded.values()), seconds.program_bytes
     before = MemoryEstimate(
         moment="baselines", program=program, weights=weights, baselines=seconds.tfidf_bytes,
-        logits=max((_asking_bytes(subject) for subject in baselines.values()), default=0),
+        logits=max([*map(_asking_bytes, baselines.values()), 0 if writers is None else writers.answering]),
     )  # fmt: skip
     program += seconds.tfidf_bytes  # what fitting took is kept for what comes, or scattered
     attempts = [_attempt_moments(subject, weights, program) for subject in candidates]
@@ -258,9 +346,10 @@ def _asking_bytes(subject: Subject) -> int:
 
 def _microbatch(subject: Subject) -> float:
     """Tokens of the largest forward and backward pass."""
-    lengths = subject.lengths["train"]
-    own = max(1.0, _mean(lengths) - subject.counter.shared_start) if subject.in_words else _mean(lengths)
-    return microbatch(subject.recipe.training, own, max(lengths))
+    sequences, section = subject.counter.sequences, subject.recipe.training
+    if subject.in_words:
+        return max(largest_pass([(each,) for each in sequences], section), *subject.lengths["train"])
+    return max(largest_batch([each.ids for each in sequences], section), *subject.lengths["train"])
 
 
 def _boundary_bytes(subject: Subject) -> int:

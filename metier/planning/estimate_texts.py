@@ -6,110 +6,41 @@ a step for many prompts together, at the pace of that; they are taken to be as l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
-import numpy as np
-
-from metier.engine.tree import shared_length
 from metier.engine.trunk import CHUNK_TOKENS
 from metier.planning.ablation import TUNED
+from metier.planning.author import READ, Author, together
 from metier.planning.cost import (
     REPORT_SECONDS,
-    Learner,
+    Rows,
     Seconds,
-    Work,
     assumptions,
     chosen_moments,
     disk_bytes,
     first_part,
+    first_stages,
+    fitted_stages,
     fixed_stage,
     learning_bytes,
     loading_stages,
-    microbatch,
     pass_stage,
+    reading_back_bytes,
 )
-from metier.planning.count import Tokens, count_training
+from metier.planning.count import Tokens, count_training, largest_pass
+from metier.planning.looked import AskedAgain, counting_stages, robustness_stages
 from metier.planning.outlook import MemoryEstimate, Plan, StageEstimate
-from metier.planning.taught import Taught
+from metier.planning.retrained import Ways, fold_stages, seed_stages
 from metier.planning.whole import Found, Ground, put_together
 from metier.recipe.sections import Recipe
 
-READ, PROMPT, WRITE = Work(kind="read"), Work(kind="prompt"), Work(kind="write")
 TURN_TOKENS = 16
 """What a chat template puts around an example's two turns."""
 SHORT_EXAMPLE = 256
 """Few-shot takes examples of at most this many tokens, where there are enough."""
 UNTRAINED = ("zero_shot", "few_shot")
 """Baselines that a language model answers."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Author(Learner):
-    """One model that writes or reads on, and how a run uses it."""
-
-    taught: Taught
-    records: dict[str, int]
-    """Records by split."""
-
-    @property
-    def examples(self) -> int:
-        """Training examples: records, or windows of passages."""
-        return self.taught.examples
-
-    @property
-    def asked_in_training(self) -> int:
-        """Validation records that are looked at during training."""
-        return min(self.recipe.training.validation_examples, self.records["validation"])
-
-    @property
-    def example_tokens(self) -> float:
-        """Mean distinct tokens of a training example, its shared beginning left out."""
-        sample = [_distinct([sequence.ids for sequence in each]) for each in self.taught.sample]
-        return max(1.0, sum(sample) / max(1, len(sample)) - self.taught.shared)
-
-    def read(
-        self, split: str, count: int, *, longer_start: int = 0, longer_each: int = 0, answers: bool = True
-    ) -> Tokens:
-        """One pass over some prompts with their right answers below them, or over passages; for their loss.
-
-        Args:
-            split: Where the records come from.
-            count: How many.
-            longer_start: Tokens that examples add to the shared beginning.
-            longer_each: Tokens that examples add to each prompt.
-            answers: Whether the right answers are read; otherwise only prompts are.
-        """
-        shared, asked = self.taught.shared, self.taught.asked[split]
-        answer = self.taught.answer if answers else 0.0
-        predicted = (answer or asked - 1) if answers else 1.0
-        own = max(1.0, asked - shared) + longer_each + answer
-        length = asked + longer_start + longer_each + answer
-        return Tokens(
-            computed=shared + longer_start + count * own, logical=count * length, targets=count * predicted,
-            length=length,
-        )  # fmt: skip
-
-    def write(
-        self, stage: str, what: str, split: str, count: int, *, longer: tuple[int, int] = (0, 0), part: str = ""
-    ) -> StageEstimate:
-        """Answers written to some prompts, then the loss of the right ones.
-
-        Args:
-            stage: Part of the run.
-            what: The work, in words.
-            split: Where the records come from.
-            count: How many.
-            longer: Tokens that examples add to the shared beginning, and to each prompt.
-            part: Part of the run; empty where the stage says it.
-        """
-        asked = self.read(split, count, longer_start=longer[0], longer_each=longer[1], answers=False)
-        right = self.read(split, count, longer_start=longer[0], longer_each=longer[1])
-        new = count * self.taught.answer
-        written = Tokens(computed=new, logical=new, targets=new, length=asked.length + self.taught.answer / 2)
-        parts = ((asked, PROMPT), (right, READ), (written, WRITE))
-        return _together([pass_stage(self, stage, what, tokens, replace(work, part=part)) for tokens, work in parts])
 
 
 def plan_writing(recipe: Recipe, candidates: Sequence[Author], base: Author, seconds: Seconds, ground: Ground) -> Plan:
@@ -122,31 +53,44 @@ def plan_writing(recipe: Recipe, candidates: Sequence[Author], base: Author, sec
         seconds: What was measured; `tfidf` is what judging by retrieval took.
         ground: What the machine says.
     """
-    systems, evaluation = recipe.evaluation.systems, recipe.evaluation
-    some = min(evaluation.selection_examples, base.records["validation"])
-    shots = _shots(base, recipe)
-    nearest = "nearest" in evaluation.few_shot.selection
-    stages = _beginning(seconds, len(candidates))
-    if "nearest_answer" in systems and seconds.tfidf:
-        stages.append(fixed_stage("baselines", "nearest_answer", seconds.tfidf))
-    if "zero_shot" in systems:
-        stages.append(base.write("baselines", f"zero_shot: {_answers(some)} of validation", "validation", some))
-    if "few_shot" in systems:
-        stages += _few_shot(base, recipe, some, shots)
-    for candidate in candidates:
-        stage = f"attempt {candidate.name}"
-        stages += _training(candidate, stage)
-        what = f"{_answers(some)} of validation"
-        stages.append(candidate.write(stage, what, "validation", some, part="validation"))
-    test = base.records["test"]
-    for name in (name for name in UNTRAINED if name in systems):
-        longer = (0, 0) if name != "few_shot" else (0, shots) if nearest else (shots, 0)
-        stages.append(base.write("test", f"{name}: {_answers(test)}", "test", test, longer=longer))
-    stages.append(_dearest([_tuned(candidate, recipe) for candidate in candidates]))
+
+    def attempt(author: Author) -> Iterator[StageEstimate]:
+        some = min(recipe.evaluation.selection_examples, author.records["validation"])
+        stage, what = f"attempt {author.name}", f"{_answers(some)} of validation"
+        yield from _training(author, stage)
+        yield author.write(stage, what, "validation", some, part="validation")
+
+    def again(records: int, what: str) -> StageEstimate:
+        return _dearest([one.write("robustness", what, "test", records) for one in candidates])
+
+    task = _Task(
+        baselines=lambda rows: written_baselines(recipe, base.with_rows(rows)), attempt=attempt,
+        answers=lambda author: author.write("test", TUNED, "test", author.records["test"]),
+        tuned=_dearest([_tuned(candidate, recipe) for candidate in candidates]), again=again,
+    )  # fmt: skip
     most = base.taught.about.max_new_tokens
     said = f"answers are as long as the training answers ({base.taught.answer:.0f} tokens), though a base model that "
     said += f"does not stop writes {most} tokens"
-    return _plan(recipe, stages, candidates, seconds, ground, (*assumptions(candidates), said))
+    return _plan(recipe, task, candidates, seconds, ground, (*assumptions(candidates), said))
+
+
+def written_baselines(recipe: Recipe, base: Author) -> Iterator[StageEstimate]:
+    """The language model before training: set up on validation, then on the test set.
+
+    Args:
+        recipe: The run's recipe.
+        base: The model, over its rows.
+    """
+    systems, evaluation = recipe.evaluation.systems, recipe.evaluation
+    some, test = min(evaluation.selection_examples, base.records["validation"]), base.records["test"]
+    shots, nearest = _shots(base, recipe), "nearest" in evaluation.few_shot.selection
+    if "zero_shot" in systems:
+        yield base.write("baselines", f"zero_shot: {_answers(some)} of validation", "validation", some)
+    if "few_shot" in systems:
+        yield from _few_shot(base, recipe, some, shots)
+    for name in (name for name in UNTRAINED if name in systems):
+        longer = (0, 0) if name != "few_shot" else (0, shots) if nearest else (shots, 0)
+        yield base.write("test", f"{name}: {_answers(test)}", "test", test, longer=longer)
 
 
 def _few_shot(base: Author, recipe: Recipe, some: int, shots: int) -> Iterator[StageEstimate]:
@@ -156,7 +100,7 @@ def _few_shot(base: Author, recipe: Recipe, some: int, shots: int) -> Iterator[S
         tried = len(few.k) * few.seeds
         one = base.write("baselines", "", "validation", some, longer=(shots, 0))
         times = f", {tried} ways" if tried > 1 else ""
-        yield replace(_together([one] * tried), what=f"few_shot: {_answers(some)} of validation{times}")
+        yield replace(together([one] * tried), what=f"few_shot: {_answers(some)} of validation{times}")
     if "nearest" in few.selection:
         every = some + first_part(some, len(few.k)) * (len(few.k) - 1)
         what = f"few_shot with the nearest examples: {_answers(every)} of validation"
@@ -173,31 +117,29 @@ def plan_reading(recipe: Recipe, candidates: Sequence[Author], base: Author, sec
         seconds: What was measured.
         ground: What the machine says.
     """
-    stages = _beginning(seconds, len(candidates))
-    validation, test = base.records["validation"], base.records["test"]
-    some = min(recipe.evaluation.selection_examples, validation)
-    asked = "zero_shot" in recipe.evaluation.systems
-    if asked:
-        what = f"zero_shot: {some:,} validation texts"
-        stages.append(pass_stage(base, "baselines", what, base.read("validation", some), READ))
-    for candidate in candidates:
-        stage = f"attempt {candidate.name}"
-        stages += _training(candidate, stage)
-        judged = candidate.read("validation", validation)
-        stages.append(pass_stage(candidate, stage, "the validation texts", judged, replace(READ, part="validation")))
-    if asked:
-        stages.append(pass_stage(base, "test", "zero_shot", base.read("test", test), READ))
+
+    def baselines(rows: Rows) -> Iterator[StageEstimate]:
+        if "zero_shot" in recipe.evaluation.systems:
+            some = min(recipe.evaluation.selection_examples, rows.validation)
+            what = f"zero_shot: {some:,} validation texts"
+            yield pass_stage(base, "baselines", what, base.read("validation", some), READ)
+            yield pass_stage(base, "test", "zero_shot", base.read("test", rows.test), READ)
+
+    def attempt(author: Author) -> Iterator[StageEstimate]:
+        stage, judged = f"attempt {author.name}", author.read("validation", author.records["validation"])
+        yield from _training(author, stage)
+        yield pass_stage(author, stage, "the validation texts", judged, replace(READ, part="validation"))
+
+    def answers(author: Author) -> StageEstimate:
+        return pass_stage(author, "test", TUNED, author.read("test", author.records["test"]), READ)
+
     tuned = []
     for candidate in candidates:
         sample = min(recipe.evaluation.train_examples, candidate.records["train"])
-        parts = [candidate.read("test", test), candidate.read("train", sample)]
-        tuned.append(_together([pass_stage(candidate, "test", TUNED, each, READ) for each in parts]))
-    stages.append(_dearest(tuned))
-    return _plan(recipe, stages, candidates, seconds, ground, assumptions(candidates))
-
-
-def _beginning(seconds: Seconds, candidates: int) -> list[StageEstimate]:
-    return [fixed_stage("data", "reading and preparing", seconds.data), loading_stages(seconds, candidates)[0]]
+        seen = pass_stage(candidate, "test", TUNED, candidate.read("train", sample), READ)
+        tuned.append(together([answers(candidate), seen]))
+    task = _Task(baselines=baselines, attempt=attempt, answers=answers, tuned=_dearest(tuned))
+    return _plan(recipe, task, candidates, seconds, ground, assumptions(candidates))
 
 
 def _training(author: Author, stage: str) -> Iterator[StageEstimate]:
@@ -211,7 +153,7 @@ def _training(author: Author, stage: str) -> Iterator[StageEstimate]:
         tokens = Tokens(computed=own + chunks * author.taught.shared, logical=own, length=held_out.length)
         work = replace(READ, part="trunk", forward=author.depth, bare=True)
         both = (tokens, replace(held_out, targets=0.0))
-        yield _together([pass_stage(author, stage, what, each, work) for each in both])
+        yield together([pass_stage(author, stage, what, each, work) for each in both])
     yield author.training_stage(stage, count_training(author.taught.sample, section, author.sampler().stream))
     times = author.validations()
     what = f"{times} validation{'s' * (times > 1)} during training"
@@ -222,54 +164,98 @@ def _training(author: Author, stage: str) -> Iterator[StageEstimate]:
 def _tuned(author: Author, recipe: Recipe) -> StageEstimate:
     """The trained model on the test set and on a sample of train."""
     sample = min(recipe.evaluation.train_examples, author.records["train"])
-    return _together(
+    return together(
         [author.write("test", TUNED, "test", author.records["test"]), author.write("test", TUNED, "train", sample)]
     )
 
 
 def _plan(
     recipe: Recipe,
-    stages: Sequence[StageEstimate],
+    task: _Task,
     candidates: Sequence[Author],
     seconds: Seconds,
     ground: Ground,
     said: tuple[str, ...],
 ) -> Plan:
+    rows, (loading, again) = candidates[0].rows, loading_stages(seconds, len(candidates))
+    fitted = fitted_stages(recipe, seconds)
+
+    def within(fold: Rows) -> Iterator[StageEstimate]:
+        share = fold.train / max(1, rows.train)
+        yield from (fixed_stage("baselines", stage.what, stage.seconds * share) for stage in fitted)
+        yield from task.baselines(fold)
+
+    ways = Ways(candidates=candidates, attempt=task.attempt, answers=task.answers, baselines=within)
+    before = list(task.baselines(rows))
+    stages = [*first_stages(seconds), loading, *fitted, *(stage for stage in before if stage.stage == "baselines")]
+    for candidate in candidates:
+        stages += task.attempt(candidate)
+    if recipe.evaluation.folds is not None:
+        stages += fold_stages(recipe, ways, rows)
+    else:
+        stages += [again, *(stage for stage in before if stage.stage == "test"), task.tuned]
+        if task.again is not None:
+            stages += robustness_stages(recipe, rows, "in writing", task.again)
+    stages += [
+        *counting_stages(recipe, rows, len(candidates), seconds),
+        *seed_stages(recipe, ways, seconds.loading / max(1, len(candidates))),
+        fixed_stage("report", "page, card and figures", REPORT_SECONDS),
+    ]
     found = Found(
-        stages=(
-            *stages, loading_stages(seconds, len(candidates))[1],
-            fixed_stage("report", "page, card and figures", REPORT_SECONDS),
-        ),
-        moments=_moments(candidates, seconds), cache_bytes=sum(_boundary_bytes(author) for author in candidates),
-        disk_bytes=disk_bytes(candidates), assumptions=said,
+        stages=tuple(stages), moments=_moments(candidates, seconds),
+        cache_bytes=sum(_boundary_bytes(author) for author in candidates), disk_bytes=disk_bytes(candidates),
+        assumptions=said,
     )  # fmt: skip
     return put_together(recipe, found, candidates[0].rates, ground)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    """How the work of one task is estimated."""
+
+    baselines: Callable[[Rows], Iterable[StageEstimate]]
+    """The language model before training, on some rows."""
+    attempt: Callable[[Author], Iterable[StageEstimate]]
+    answers: Callable[[Author], StageEstimate]
+    """The trained model on its test rows."""
+    tuned: StageEstimate
+    """The dearest trained model on the test set and a sample of train."""
+    again: AskedAgain | None = None
+    """Test records asked once more; None where nothing is asked."""
+
+
 def _moments(candidates: Sequence[Author], seconds: Seconds) -> tuple[MemoryEstimate, ...]:
-    """Memory while base models answer, while the dearest candidate learns, and while it answers on the test set."""
+    """Memory while base models answer, while the dearest candidate learns and answers, and on the test set."""
     program, baselines = seconds.program_bytes, seconds.tfidf_bytes
     weights = sum({author.base: author.base_bytes for author in candidates}.values())
-    answering = max(_answering_bytes(author) for author in candidates)
-    written = max(_keys_values(author) for author in candidates)
-    before = MemoryEstimate(
-        moment="baselines", program=program, weights=weights, logits=answering, keys_values=written,
-        baselines=baselines,
-    )  # fmt: skip
+    answering = max(candidates, key=lambda author: _writing_bytes(author, 0, 0).total)
+    before = replace(_writing_bytes(answering, program, weights), moment="baselines", baselines=baselines)
     trained = [_training_moment(author, weights, program) for author in candidates]
-    test = MemoryEstimate(
-        moment="test", program=program, weights=0, logits=answering, keys_values=written,
-        trunk=max(_boundary_bytes(author) for author in candidates), baselines=baselines,
+    validated = []
+    for author, moment in zip(candidates, trained, strict=True):
+        asked = _writing_bytes(author, program, moment.weights + reading_back_bytes(author))
+        validated.append(replace(asked, moment="validation", learning=moment.learning, trunk=moment.trunk))
+    test = replace(
+        _writing_bytes(answering, program, 0), moment="test", baselines=baselines,
+        trunk=max(_boundary_bytes(author) for author in candidates),
     )  # fmt: skip
-    learned = max(trained, key=lambda moment: moment.total)
-    return (before, learned, *chosen_moments(candidates, program, test))
+    learned, asked = (max(moments, key=lambda moment: moment.total) for moments in (trained, validated))
+    return (before, learned, asked, *chosen_moments(candidates, program, test))
+
+
+def _writing_bytes(author: Author, program: int, weights: int) -> MemoryEstimate:
+    """While right answers are read, and answers are written from packed weights."""
+    return MemoryEstimate(
+        program=program, weights=weights, logits=answering_bytes(author), keys_values=_keys_values(author),
+        packed=author.packed if author.taught.about.max_new_tokens is not None else 0,
+    )  # fmt: skip
 
 
 def _training_moment(author: Author, loaded: int, program: int) -> MemoryEstimate:
     weights = loaded
     if author.plan is not None and author.plan.weights:
         weights += author.shape.weight_bytes - author.base_bytes  # what learns takes the place of the base
-    pace, tokens = author.rates.pace("train"), _microbatch(author)
+    pace, tokens = author.rates.pace("train"), largest_pass(author.taught.sample, author.recipe.training)
     beside = round(pace.bytes(tokens, 0))
     return MemoryEstimate(
         program=program, weights=weights, learning=learning_bytes(author), logits=beside,
@@ -278,16 +264,14 @@ def _training_moment(author: Author, loaded: int, program: int) -> MemoryEstimat
     )  # fmt: skip
 
 
-def _answering_bytes(author: Author) -> int:
-    """While right answers or passages are read."""
+def answering_bytes(author: Author) -> int:
+    """Bytes while right answers or passages are read.
+
+    Args:
+        author: The model.
+    """
     pace = author.rates.pace("read")
     return round(pace.bytes(pace.tokens, author.shape.layers))
-
-
-def _microbatch(author: Author) -> float:
-    """Tokens of the largest forward and backward pass."""
-    longest = max((len(sequence.ids) for each in author.taught.sample for sequence in each), default=1)
-    return microbatch(author.recipe.training, author.example_tokens, longest)
 
 
 def _keys_values(author: Author) -> int:
@@ -312,21 +296,9 @@ def _shots(author: Author, recipe: Recipe) -> int:
     return round(max(recipe.evaluation.few_shot.k) * (min(own, SHORT_EXAMPLE) + TURN_TOKENS))
 
 
-def _together(parts: Sequence[StageEstimate]) -> StageEstimate:
-    return replace(
-        parts[0], tokens=sum(each.tokens for each in parts), logical_tokens=sum(each.logical_tokens for each in parts),
-        flops=sum(each.flops for each in parts), seconds=sum(each.seconds for each in parts),
-    )  # fmt: skip
-
-
 def _dearest(stages: Sequence[StageEstimate]) -> StageEstimate:
     """Nobody knows yet which candidate it will be."""
     return max(stages, key=lambda stage: stage.seconds)
-
-
-def _distinct(sequences: Sequence[np.ndarray[tuple[int], np.dtype[np.int64]]]) -> int:
-    shared = sum(shared_length(before, after) for before, after in pairwise(sequences))
-    return sum(map(len, sequences)) - shared
 
 
 def _answers(count: int) -> str:

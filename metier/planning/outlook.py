@@ -13,6 +13,7 @@ MEMORY_PARTS: Mapping[str, str] = {
     "logits": "logits and loss",
     "trunk": "trunk cache",
     "keys_values": "key-value state",
+    "packed": "weights packed for writing",
     "baselines": "n-gram baselines",
 }
 """Field of `MemoryEstimate` -> what it holds, for a person."""
@@ -48,7 +49,7 @@ class StageEstimate:
     high: float
     """Seconds at the slowest."""
     part: str = ""
-    """`data`, `baselines`, `trunk`, `training`, `validation`, `test`, `ablation` or `report`."""
+    """A name in `spent.PARTS`, or `report`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,8 @@ class MemoryEstimate:
     trunk: int = 0
     keys_values: int = 0
     """What attention keeps of answers while they are written."""
+    packed: int = 0
+    """A second copy of the weights, laid out for writing one token at a time."""
     baselines: int = 0
     """n-grams and what they are fitted with."""
 

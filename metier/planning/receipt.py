@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Mapping
 
 from metier.errors import RunFolderError
 from metier.planning.outlook import Plan, Span
 from metier.planning.ratios import note_ratios
 from metier.planning.receipt_values import Receipt, ReceiptLine
+from metier.planning.spent import PARTS, measured_parts
 from metier.store.files import read_json, read_json_lines, write_json
 from metier.store.run_folder import RunFolder
 from metier.store.values import from_plain, to_plain
 
-PARTS = ("data", "baselines", "trunk", "training", "validation", "test", "ablation")
-"""Parts of a run that a receipt compares; the report is being written while it is made."""
 REUSED = "taken from an earlier run"
+NOT_PREDICTED = "not predicted"
 
 
 def write_prediction(
@@ -62,45 +60,6 @@ def write_receipt(folder: RunFolder, *, peak_bytes: int | None, joules: float | 
     return receipt
 
 
-def measured_parts(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, float], bool]:
-    """Seconds by part of a run, from its event log, and whether some stages were taken from before.
-
-    An attempt's time up to its first step is `trunk`: reading, storing what never changes; its steps are
-    `training`; what is left is `validation`. An attempt without steps is all `validation`.
-
-    Args:
-        rows: The log.
-    """
-    parts: dict[str, float] = {}
-    reused = False
-    steps: list[tuple[datetime, float]] = []
-    for row in rows:
-        kind, now = row.get("kind"), datetime.fromisoformat(str(row["time"]))
-        if kind == "step_ended":
-            steps.append((now, float(row["seconds"])))
-        if kind != "stage_finished":
-            continue
-        stage, seconds = str(row["stage"]), float(row["seconds"])
-        if row.get("reused"):
-            reused = True
-        elif not stage.startswith("attempt "):
-            parts[stage] = parts.get(stage, 0.0) + seconds
-        else:
-            began = now - timedelta(seconds=seconds)
-            for part, took in _attempt(began, seconds, [step for step in steps if step[0] >= began]).items():
-                parts[part] = parts.get(part, 0.0) + took
-    return {part: parts[part] for part in PARTS if part in parts}, reused
-
-
-def _attempt(began: datetime, seconds: float, steps: Sequence[tuple[datetime, float]]) -> dict[str, float]:
-    if not steps:
-        return {"validation": seconds}
-    training = sum(took for _, took in steps)
-    first = (steps[0][0] - began).total_seconds() - steps[0][1]
-    trunk = max(0.0, first)
-    return {"trunk": trunk, "training": training, "validation": max(0.0, seconds - trunk - training)}
-
-
 def _memory(plan: Plan, peak: int | None) -> ReceiptLine:
     note = "" if peak is not None else "not known: a resumed run, an accelerator, or a system that does not tell it"
     return ReceiptLine(
@@ -110,21 +69,18 @@ def _memory(plan: Plan, peak: int | None) -> ReceiptLine:
 
 
 def _times(plan: Plan, parts: Mapping[str, float], reused: bool) -> list[ReceiptLine]:
-    note = REUSED if reused else ""
     raw = sum(plan.parts.values())
     factor = plan.seconds / raw if raw else 1.0
-    rows = [
-        ReceiptLine(
-            what=part, unit="seconds", predicted=plan.parts.get(part, 0.0) * factor, measured=parts.get(part),
-            note="" if part in parts or not reused else REUSED,
-        )
-        for part in PARTS
-        if part in plan.parts or part in parts
-    ]  # fmt: skip
+    rows = []
+    for part in (part for part in PARTS if part in plan.parts or part in parts):
+        told = plan.parts.get(part)
+        note = REUSED if reused and part not in parts else NOT_PREDICTED if told is None else ""
+        predicted = None if told is None else told * factor
+        rows.append(ReceiptLine(what=part, unit="seconds", predicted=predicted, measured=parts.get(part), note=note))
     left_out = plan.parts.get("report", 0.0) * factor
     total = ReceiptLine(
         what="time", unit="seconds", predicted=plan.seconds - left_out, low=max(0.0, plan.low - left_out),
-        high=plan.high - left_out, measured=sum(parts.values()) if parts else None, note=note,
+        high=plan.high - left_out, measured=sum(parts.values()) if parts else None, note=REUSED if reused else "",
     )  # fmt: skip
     return [total, *rows]
 

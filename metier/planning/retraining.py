@@ -47,7 +47,7 @@ def _sentences(recipe: Recipe, data: PreparedData, paying: PayingJudgement | Non
         trainings = ways * folds + ways + 1
         yield (
             f"Folds: every one of {rows:,} rows is a test row once (evaluation.folds: {folds}). That takes {trainings} "
-            f"trainings over one store of lower layers, the last of them on all rows; the plan counts {ways}."
+            "trainings over one store of lower layers, the last of them on all rows."
         )
     elif (why := _why_folds(recipe, data, paying)) is not None:
         trainings = ways * PROPOSED + ways + 1
@@ -56,7 +56,7 @@ def _sentences(recipe: Recipe, data: PreparedData, paying: PayingJudgement | Non
             f"train the kept model on all of them, for {trainings} trainings in place of {ways}."
         )
     if seeds > 1:
-        yield f"Seeds: the promoted candidate is trained {seeds - 1} more times (evaluation.seeds); not in the plan."
+        yield f"Seeds: the promoted candidate is trained {seeds - 1} more times (evaluation.seeds)."
 
 
 def _why_folds(recipe: Recipe, data: PreparedData, paying: PayingJudgement | None) -> str | None:

@@ -7,14 +7,16 @@ from dataclasses import replace
 
 from metier.data.instruction import with_instruction
 from metier.data.splits import conversations
+from metier.engine.packed import packed_bytes
 from metier.errors import ModelError
 from metier.model.base import BaseModel
 from metier.model.chat_encode import ChatEncoder
 from metier.model.chat_prompt import make_chat_prompt
 from metier.model.encode import Encoder, cut_policy
+from metier.planning.author import Author
 from metier.planning.cost import Seconds
 from metier.planning.desk import Checked, Desk, memory_warnings, what_learns
-from metier.planning.estimate_texts import Author, plan_reading, plan_writing
+from metier.planning.estimate_texts import plan_reading, plan_writing
 from metier.planning.measured import text_probes
 from metier.planning.outlook import Plan
 from metier.planning.passages import teach_passages
@@ -38,10 +40,11 @@ def check_writing(desk: Desk) -> Checked:
         desk: The check.
     """
     paying, reason, seconds = desk.judge_paying()  # first: afterwards its memory could not be told from a model's
+    gauged = desk.gauged()
     found, authors = _candidates(desk, _teach_writing)
     measured = Seconds(
         data=desk.data_seconds, loading=desk.loading, tfidf=seconds, program_bytes=desk.settle_program(),
-        tfidf_bytes=desk.judging_bytes,
+        tfidf_bytes=desk.judging_bytes, libraries=desk.libraries, gauged=gauged,
     )  # fmt: skip
 
     def plan_of(first: Author) -> Plan:
@@ -61,7 +64,8 @@ def check_passages(desk: Desk) -> Checked:
     """
     found, authors = _candidates(desk, _teach_passages)
     measured = Seconds(
-        data=desk.data_seconds, loading=desk.loading, tfidf=0.0, program_bytes=desk.settle_program()
+        data=desk.data_seconds, loading=desk.loading, tfidf=0.0, program_bytes=desk.settle_program(),
+        libraries=desk.libraries,
     )  # fmt: skip
 
     def plan_of(first: Author) -> Plan:
@@ -70,6 +74,26 @@ def check_passages(desk: Desk) -> Checked:
     plan = _with_ways(desk, authors[0], plan_of)
     return Checked(
         candidates=found, plan=plan, paying_reason=NOT_KNOWN_WITHOUT_TRAINING, warnings=memory_warnings(plan)
+    )  # fmt: skip
+
+
+def baseline_author(desk: Desk, base: BaseModel, recipe: Recipe) -> Author:
+    """A language model that answers untrained, in writing, beside candidates that do not write.
+
+    Args:
+        desk: The check.
+        base: The model.
+        recipe: How it is asked.
+    """
+    taught = _teach_writing(desk, base, recipe)
+    probes = text_probes(taught, recipe)
+    probes = replace(probes, by_kind={kind: probe for kind, probe in probes.by_kind.items() if kind != "train"})
+    shape = desk.shape(base, desk.dtype(base, recipe))
+    return Author(
+        name=base.name, recipe=recipe, shape=shape, base_bytes=base.bytes, file_bytes=desk.file_bytes(base),
+        rates=desk.rates(base, recipe, shape, probes, learns=False), taught=taught, base=base.weights_sha256,
+        records={split.name: len(split) for split in (desk.data.train, desk.data.validation, desk.data.test)},
+        packed=packed_bytes(base.network),
     )  # fmt: skip
 
 
@@ -111,6 +135,7 @@ def _check_candidate(
         rates=desk.rates(base, recipe, shape, text_probes(taught, recipe), learns=True),
         plan=attached.plan, trainable=attached.trainable, taught=taught, base=base.weights_sha256,
         records={split.name: len(split) for split in (desk.data.train, desk.data.validation, desk.data.test)},
+        packed=packed_bytes(base.network),
     )  # fmt: skip
     about = CandidateFindings(
         name=name, model=base.name, kind=base.kind, source=base.source, licence=base.licence, notes=base.notes,

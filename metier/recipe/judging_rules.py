@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from metier.recipe.evaluation_sections import FormatSection, GatesSection
 from metier.recipe.faults import Fault
 from metier.recipe.sections import Recipe
-from metier.recipe.tasks import WRITES
+from metier.recipe.tasks import LISTS, WRITES
 
 JUDGEABLE = ("classification", "multilabel", "extraction", *WRITES)
 """Tasks whose systems can be asked for answers."""
@@ -47,16 +47,21 @@ def _is_variable(value: object) -> bool:
     return isinstance(value, str) and bool(_VARIABLE.match(value))
 
 
+def _are_columns(value: object) -> bool:
+    return _is_text(value) or (isinstance(value, list) and bool(value) and all(map(_is_text, value)))
+
+
 def _is_few(value: object) -> bool:
     return _is_count(value) and 1 <= int(str(value)) <= 20
 
 
 _TEXT: tuple[str, Callable[[object], bool]] = ("a text", _is_text)
+_COLUMNS: tuple[str, Callable[[object], bool]] = ("a column, or a list of columns", _are_columns)
 _NUMBER: tuple[str, Callable[[object], bool]] = ("a number, 0 or more", _is_number)
 _COUNT: tuple[str, Callable[[object], bool]] = ("a whole number, 0 or more", _is_count)
 SYSTEM_FIELDS: Mapping[str, Mapping[str, tuple[str, Callable[[object], bool]]]] = {
     "run": {"run": _TEXT},
-    "answers": {"answers": _TEXT, "id": _TEXT, "answer": _TEXT},
+    "answers": {"answers": _TEXT, "id": _TEXT, "answer": _COLUMNS},
     "endpoint": {
         "endpoint": _TEXT, "replay": ("true or false", lambda value: isinstance(value, bool)), "journal": _TEXT,
         "model": _TEXT, "api_key_env": ("the name of an environment variable", _is_variable), "timeout": _NUMBER,
@@ -65,13 +70,17 @@ SYSTEM_FIELDS: Mapping[str, Mapping[str, tuple[str, Callable[[object], bool]]]] 
         "top_logprobs": ("a whole number from 1 to 20", _is_few), "parallel": _COUNT, "tokens_field": _TEXT,
         "most_spent": _NUMBER,
     },
+    "lm_eval": {
+        "lm_eval": _TEXT,
+        "rule": ("acc, acc_norm or acc_bytes", lambda value: value in ("acc", "acc_norm", "acc_bytes")),
+    },
     "model": {
         "model": _TEXT, "adapter": _TEXT, "revision": _TEXT,
         "quantization": ("nf4 or int8", lambda value: value in ("nf4", "int8")),
     },
 }  # fmt: skip
 """Kind of system -> its fields -> what each wants. The first kind whose name is among a system's fields is its kind."""
-PATHS = ("run", "answers", "adapter", "journal")
+PATHS = ("run", "answers", "lm_eval", "adapter", "journal")
 """Fields of a system that are paths beside the recipe."""
 
 
@@ -118,9 +127,16 @@ def _system(recipe: Recipe, name: str, said: Mapping[str, Any]) -> Iterator[Faul
         elif value is not None and not fields[field][1](value):
             # What stands there is not shown: it could be a key.
             yield Fault((*path, field), "has a value that does not fit", fields[field][0])
+    if kind == "answers" and isinstance(said.get("answer"), list) and recipe.task not in LISTS:
+        wanted = f"one column; several are for a task among {', '.join(LISTS)}"
+        yield Fault((*path, "answer"), f"names columns, with `task: {recipe.task}`", wanted)
     if kind == "endpoint":
         if "model" not in said:
             yield Fault((*path, "model"), "is missing", "the model's name at the endpoint")
+        lacking = [price for price in ("price_in", "price_out") if said.get(price) is None]
+        if said.get("most_spent") is not None and lacking:
+            fix = f"Add `{lacking[0]}`."
+            yield Fault((*path, "most_spent"), f"cannot be held without {' and '.join(lacking)}", "", fix)
         yield from _address((*path, "endpoint"), said["endpoint"], recipe, asked=said.get("replay") is not True)
 
 

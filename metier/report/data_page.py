@@ -76,11 +76,15 @@ def decide_table(record: DataRecord) -> Table | None:
     if not record.to_decide:
         return None
     rows = tuple(
-        Row((Cell(entry.what), Cell(formats.count(entry.rows) if entry.rows else ""), Cell(entry.how, tone="code")))
+        Row((
+            Cell(entry.what, _counts(entry.reasons)),
+            Cell(formats.count(entry.rows) if entry.rows else ""),
+            Cell(entry.how, tone="code"),
+        ))
         for entry in record.to_decide
-    )
-    columns = (Column("Question"), Column("Doubts", numeric=True), Column("How"))
-    return Table("What a person should decide, and with what.", columns, rows)
+    )  # fmt: skip
+    columns = (Column("About"), Column("Doubts", numeric=True), Column("How"))
+    return Table("What a person should decide: each doubt may be kept, dropped, relabelled or edited.", columns, rows)
 
 
 def steps_table(record: DataRecord) -> Table | None:
@@ -92,7 +96,7 @@ def steps_table(record: DataRecord) -> Table | None:
             Cell(step.step.replace("_", " ")),
             Cell(formats.count(step.version)),
             Cell(formats.count(step.looked_at)),
-            Cell(formats.count(step.doubts), _counts(step.counts)),
+            Cell(formats.count(step.doubts), _counts({name: count for name, count in step.counts.items() if count})),
             Cell(_counts(step.done) or "nothing"),
         ))
         for step in record.steps
@@ -241,7 +245,8 @@ def _cell(value: Any) -> Cell:
     if isinstance(value, int):
         return Cell(formats.count(value))
     if isinstance(value, float):
-        return Cell(formats.score(value))
+        # A median of 195 characters needs no thousandths; a share does.
+        return Cell(formats.score(value) if abs(value) < 10 else f"{value:,.1f}".replace("-", formats.MINUS))
     return Cell(str(value))
 
 

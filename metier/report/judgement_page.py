@@ -18,6 +18,7 @@ from metier.evaluation.standings import Judgement, JudgeReport, Standing
 from metier.report import canvas, formats
 from metier.report.canvas import Drawing
 from metier.report.environment import page_environment
+from metier.report.made_by import write_made_by
 from metier.report.points import Point, draw_points, read_aloud
 from metier.report.tables import Cell, Column, Row, Table, estimate_cell, known_cell
 from metier.report.trainings import judge_table
@@ -91,6 +92,7 @@ def write_judgement(folder: RunFolder) -> Path:
     for drawing in figures:
         write_text(folder.figures / f"{drawing.name}.svg", drawing.svg)
     write_text(folder.report_page, render_judgement(summary, figures))
+    write_made_by(summary.name, folder.report)
     return folder.report_page
 
 

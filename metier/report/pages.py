@@ -1,37 +1,32 @@
 """Whether the card and the page of a run still say what its files give: both are made again and compared.
 
-Takes a run folder; gives the places that differ. A person may add to the card: only what was written there with a
-number must still stand. The page is nobody's to edit. Loads no torch.
+Takes a run folder, or that of a comparison; gives the places that differ. A person may add to the card: only what was
+written there with a number must still stand. The page is nobody's to edit. Loads no torch.
 """
 
 from __future__ import annotations
 
 import difflib
-import functools
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from metier import __version__
 from metier.evaluation.files import read_comparison, read_evaluations
 from metier.report.card import hub_metrics, read_front_matter, render_card
 from metier.report.figures import draw_figures
 from metier.report.gather import gather_summary
+from metier.report.judgement_page import draw_judgement, gather_judgement, is_judgement, render_judgement
+from metier.report.made_by import read_made_by
 from metier.report.page import render_page
 from metier.report.summary import RunSummary
-from metier.store.files import read_json, write_json
 from metier.store.run_folder import RunFolder
 
 JUDGED = ("test", "out_of_fold", "validation")
 """Sets that a verdict can be about: a run has one."""
-ABOUT, PAGES = "about.json", "pages"
-"""Which metier made the pages: the file beside them, and its format."""
 MOST_LINES = 5
 """Lines of a page that are named; after that it is another page."""
 _NUMBER = re.compile(r"[0-9]")
@@ -57,44 +52,38 @@ def check_pages(folder: RunFolder) -> CheckedPages:
     """Compare the card and the page of a run with what its files give now.
 
     Args:
-        folder: A run, or the evidence of one.
+        folder: A run, the evidence of one, or a comparison of named systems.
 
     Raises:
         RunFolderError: A file of a complete run is missing or damaged.
     """
+    if is_judgement(folder):
+        return _check_judgement(folder)
     pages = [path for path in (folder.readme, folder.report_page) if path.is_file()]
     if len(pages) < 2:
         return CheckedPages((), ("no report is there yet, so none was compared",))
-    about = folder.report / ABOUT
-    made = read_json(about, format=PAGES) if about.is_file() else {}
-    if made.get("code") != code_of_pages():
-        wrote = made.get("metier", "of an older version")
-        which = f"another build of metier {wrote}" if wrote == __version__ else f"metier {wrote}, not {__version__},"
+    made = read_made_by(folder.report)
+    if made.other:
         note = (
-            f"{which} wrote the pages, so only their numbers for the hub were compared; `metier report RUN` writes "
-            "them again"
+            f"{made.other} wrote the pages, so only their numbers for the hub were compared; `metier report RUN` "
+            "writes them again"
         )
         return CheckedPages(tuple(changed_front_matter(folder)), (note,))
     # The folder's name stands on both, and it may have been renamed since.
-    summary = replace(gather_summary(folder), folder=str(made["folder"]))
-    return CheckedPages((*_card(folder, summary), *_page(folder, summary)), ())
+    summary = replace(gather_summary(folder), folder=made.folder)
+    page = render_page(summary, draw_figures(summary))
+    return CheckedPages((*_card(folder, summary), *_page(folder, page)), ())
 
 
-def write_about(summary: RunSummary, folder: Path) -> None:
-    """Write down beside the page which metier made it, and under which name of the run's folder."""
-    about = {"metier": __version__, "code": code_of_pages(), "folder": summary.folder}
-    write_json(folder / ABOUT, about, format=PAGES)
-
-
-@functools.cache
-def code_of_pages() -> str:
-    """Hash of the code and the templates that pages are made with: other code may say the same in other words."""
-    home = Path(__file__).parent
-    files = sorted(path for path in home.rglob("*") if path.suffix in (".py", ".html", ".md", ".css"))
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.relative_to(home).as_posix()}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()
+def _check_judgement(folder: RunFolder) -> CheckedPages:
+    """The page of `metier compare RECIPE`; there is no card."""
+    if not folder.report_page.is_file():
+        return CheckedPages((), ("no report is there yet, so none was compared",))
+    made = read_made_by(folder.report)
+    if made.other:
+        return CheckedPages((), (f"{made.other} wrote the page, so it was not compared",))
+    summary = replace(gather_judgement(folder), name=made.folder)
+    return CheckedPages(tuple(_page(folder, render_judgement(summary, draw_judgement(summary)))), ())
 
 
 def changed_front_matter(folder: RunFolder) -> Iterator[ChangedPlace]:
@@ -152,10 +141,10 @@ def _card(folder: RunFolder, summary: RunSummary) -> Iterator[ChangedPlace]:
             yield ChangedPlace("README.md", near[0].strip() if near else "nothing", line.strip())
 
 
-def _page(folder: RunFolder, summary: RunSummary) -> Iterator[ChangedPlace]:
+def _page(folder: RunFolder, page: str) -> Iterator[ChangedPlace]:
     """Lines of the page that are others; not what they say, as records may be quoted there."""
     written = folder.report_page.read_text(encoding="utf-8").splitlines()
-    expected = render_page(summary, draw_figures(summary)).splitlines()
+    expected = page.splitlines()
     numbers = [
         number
         for number in range(1, max(len(written), len(expected)) + 1)

@@ -275,6 +275,19 @@ def _rows_of(path: Path, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         raise RunFolderError(str(path), "is damaged: no readable Parquet", "", "Run the recipe again.") from error
 
 
+def _label_sets(asked: Asked) -> Shown:
+    """As `_choices`, with labels one after the other."""
+
+    def said(answer: str) -> str:
+        try:
+            return ", ".join(json.loads(answer)) or "no label"
+        except ValueError:
+            return answer  # it was no list
+
+    shown = _choices(asked)
+    return replace(shown, examples=tuple(_said(example, said) for example in shown.examples))
+
+
 def _pieces(asked: Asked) -> Shown:
     """As `_choices`, with pieces as words where texts may be shown; otherwise they are character offsets."""
     shown = _choices(asked)
@@ -288,18 +301,25 @@ def _in_words(example: Example) -> Example:
         return example
 
     def said(answer: str) -> str:
+        if not answer:
+            return "no list that can be read"
         try:
             rows = json.loads(answer)
         except ValueError:
             return answer  # it was no list
         return "; ".join(f"{text[start:end] or 'not in the text'} ({label})" for start, end, label in rows) or "nothing"
 
+    return _said(example, said)
+
+
+def _said(example: Example, said: Callable[[str], str]) -> Example:
+    """An example with the right answer and all others in words."""
     answers = {name: None if answer is None else said(answer) for name, answer in example.answers.items()}
     return replace(example, gold=said(example.gold), answers=answers)
 
 
 PICKS: Mapping[str, Callable[[Asked], Shown]] = {
     "classification": _choices, "generation": _answers, "chat": _answers, "text": _documents,
-    "multilabel": _choices, "extraction": _pieces,
+    "multilabel": _label_sets, "extraction": _pieces,
 }  # fmt: skip
 """Task -> the records that the page shows."""

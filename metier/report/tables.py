@@ -315,33 +315,46 @@ def overfitting_table(summary: RunSummary) -> Table | None:
 
 
 def per_class_table(system: Evaluation) -> Table:
-    """Precision, recall and F1 of each label, the weakest first."""
+    """Precision, recall and F1 of each label, the weakest first; what a model made up instead of a label in one row."""
+    pieces = system.task == "extraction"
+    invented = [
+        found.predicted for label, found in system.per_class.items()
+        if pieces and found.support == 0 and label not in system.labels
+    ]  # fmt: skip
+    known = [pair for pair in system.per_class.items() if not pieces or pair[1].support or pair[0] in system.labels]
     ranked = sorted(
-        system.per_class.items(),
-        key=lambda pair: (pair[1].f1 is None, pair[1].f1 if pair[1].f1 is not None else 0.0, pair[0]),
+        known, key=lambda pair: (pair[1].f1 is None, pair[1].f1 if pair[1].f1 is not None else 0.0, pair[0])
     )
-    rows = tuple(
+    why = "no such test piece" if pieces else "no such test record"
+    rows = [
         Row((
             Cell(label),
-            _plain_score(found.f1, found.support, bar=True),
+            _plain_score(found.f1, found.support, bar=True, why=why),
             _plain_score(found.precision, found.predicted, why="never answered"),
-            _plain_score(found.recall, found.support),
+            _plain_score(found.recall, found.support, why=why),
             Cell(formats.count(found.support)),
             Cell(formats.count(found.predicted)),
         ))
         for label, found in ranked
-    )  # fmt: skip
+    ]  # fmt: skip
+    if invented:
+        none = Cell(formats.UNKNOWN, why, "unknown")
+        words = f"({formats.counted(len(invented), 'name')} that {'is' if len(invented) == 1 else 'are'} no label)"
+        zero = Cell(formats.score(0.0))
+        rows.append(Row((Cell(words), none, zero, none, Cell("0"), Cell(formats.count(sum(invented))))))
     columns = (
         Column("Label"), Column("F1", numeric=True), Column("Precision", numeric=True),
-        Column("Recall", numeric=True), Column("Records", numeric=True), Column("Answered", numeric=True),
+        Column("Recall", numeric=True), Column("Pieces" if pieces else "Records", numeric=True),
+        Column("Answered", numeric=True),
     )  # fmt: skip
+    few = "pieces" if pieces else "records"
     return Table(
-        f"Each label as {system.system} answers it, the weakest first. Labels with few records vary a lot.",
-        columns, rows,
+        f"Each label as {system.system} answers it, the weakest first. Labels with few {few} vary a lot.",
+        columns, tuple(rows),
     )  # fmt: skip
 
 
-def _plain_score(value: float | None, base: int, *, bar: bool = False, why: str = "no such test record") -> Cell:
+def _plain_score(value: float | None, base: int, *, why: str, bar: bool = False) -> Cell:
     if value is None:
         return Cell(formats.UNKNOWN, why if base == 0 else "", "unknown")
     return Cell(formats.score(value), bar=value if bar else None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from metier.report.figures import draw_figures
+from metier.report.made_by import write_made_by
 from metier.report.page import render_page
-from metier.report.pages import write_about
 from metier.report.summary import RunSummary
 from metier.store.files import write_text
 
@@ -26,5 +26,5 @@ def write_report(summary: RunSummary, folder: Path) -> Path:
     for drawing in figures.every():
         write_text(folder / "figures" / f"{drawing.name}.svg", drawing.svg)
     write_text(page, render_page(summary, figures))
-    write_about(summary, folder)
+    write_made_by(summary.folder, folder)
     return page

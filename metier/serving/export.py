@@ -22,6 +22,8 @@ from metier.recipe.sections import HardwareSection
 from metier.serving.export_files import FORMS, Wanted, Written, refuse_form
 from metier.serving.export_gguf import OUTTYPES, ensure_converter
 from metier.serving.export_readme import readme
+from metier.serving.harness_export import FORM as ITEMS
+from metier.serving.harness_export import HarnessExport, export_items
 from metier.serving.parity import Parity, compare_answers, receive
 from metier.serving.probes import choose_probes, own_answers
 from metier.serving.specialist import rules_beside
@@ -29,7 +31,7 @@ from metier.store.files import read_json, whole_folder, write_json, write_text
 from metier.store.run_folder import RunFolder, find_run
 from metier.store.values import to_plain
 
-__all__ = ["Export", "Parity", "export_run", "parity_rows"]
+__all__ = ["ITEMS", "Export", "HarnessExport", "Parity", "export_items", "export_run", "parity_rows"]
 
 PARITY, PROVENANCE, README = "parity.json", "provenance.json", "README.md"
 
@@ -178,7 +180,7 @@ def _differs(parity: Parity) -> MetierError:
 
 def _check_arguments(form: str, outtype: str | None, with_base: bool) -> None:
     if form not in FORMS:
-        raise ArgumentError("--as", repr(form), " or ".join(FORMS))
+        raise ArgumentError("--as", repr(form), " or ".join((*FORMS, ITEMS)))
     if with_base and form != "adapter":
         raise ArgumentError("--with-base", f"is for an adapter; {form} holds all weights", "", "Leave it out.")
     if outtype is None:

@@ -15,7 +15,7 @@ from metier.store.stages import keep_stage, take_stage
 from metier.store.values import from_plain
 from metier.training.history import History
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 """Raise it when the same recipe would give another model: stored ones are then not taken."""
 
 

@@ -18,22 +18,19 @@ from metier.data.bias.remedies import swaps_for
 from metier.data.bias.tagger import tagger_where_installed
 from metier.data.records import Choice, Conversation, Message, Record
 from metier.evaluation.answering.language_model import LabelScorer
-from metier.evaluation.closer.swaps import SwappedAnswers, moves_of_labels, report_swaps
+from metier.evaluation.closer.swaps import SwappedAnswers, report_swaps, swapped
 from metier.evaluation.evaluate import evaluate_system
-from metier.evaluation.files import write_evaluation
+from metier.evaluation.files import read_evaluations, write_evaluation
 from metier.evaluation.hidden import without_texts
 from metier.evaluation.looks import write_look
 from metier.evaluation.results import Evaluation
 from metier.evaluation.significance.paired import Resampling
+from metier.evaluation.swap_values import BASE_COPIES, COPIES, MOVED
 from metier.evaluation.systems import System, TextScorer
 from metier.events import Notice, tell
 from metier.recipe.tasks import WRITES
 from metier.stages.workshop import Workshop
 
-SET = "copies-"
-"""How the names of these sets begin; the dimension follows."""
-BASE_SET = "base-copies-"
-"""The same of the base's sets: bias is stated as a change from the base."""
 BASE = "zero_shot"
 """The system that is the base."""
 NO_ANSWER = "the original was not answered"
@@ -59,7 +56,7 @@ class AskedCopies:
 
 
 def ask_copies(
-    shop: Workshop, system: System, answered: Evaluation, records: Sequence[Record], *, prefix: str = SET
+    shop: Workshop, system: System, answered: Evaluation, records: Sequence[Record], *, prefix: str = COPIES
 ) -> AskedCopies | None:
     """Ask a system every copy of the test records, and write down how many answers stay.
 
@@ -70,12 +67,12 @@ def ask_copies(
         system: The promoted model, or what it is compared with.
         answered: Its answers to the test records.
         records: The test records.
-        prefix: How the names of the sets begin; of the promoted model `SET`, which alone says what is left out.
+        prefix: How the names of the sets begin; of the promoted model `COPIES`, which alone says what is left out.
 
     Returns:
         What it answered; None where its task has no answers that could change.
     """
-    said = prefix == SET
+    said = prefix == COPIES
     if answered.task not in ("classification", "generation", "chat"):
         _tell(shop, f"a model of task {answered.task} gives no answers, so none can change")
         return None
@@ -86,13 +83,13 @@ def ask_copies(
     for name, words in swapper.refused.items() if said else ():
         _tell(shop, f"no copies in {name}: the labels name it ({', '.join(words)})")
     asked = _copies(swapper, answers, records)
+    originals = {record.id: _answered(record, answers[record.id] or "") for record in records}
     if not asked and said:
         _tell(shop, "no test record names a group that can be swapped, so no answer was asked for again")
     found: dict[str, SwappedAnswers] = {}
     for dimension, each in sorted(asked.items()):
         if each.records:
-            copies = _ask(shop, system, dimension, each, prefix)
-            found[dimension] = SwappedAnswers(copies=copies, moved=_moves(system, answered, copies, each, records))
+            found[dimension] = swapped(_ask(shop, system, dimension, each, prefix, originals), answered.items)
         elif said:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(each.left_out.items()))
             _tell(shop, f"no test record has a copy in {dimension} ({reasons})")
@@ -117,7 +114,7 @@ def ask_copies_of_base(
             if isinstance(system, LabelScorer):
                 # Nothing is read twice here: boundary states of copies would only fill the cache.
                 system = replace(system, runner=replace(system.runner, trunk=None))
-            return ask_copies(shop, system, answered, records, prefix=BASE_SET)
+            return ask_copies(shop, system, answered, records, prefix=BASE_COPIES)
     return None
 
 
@@ -176,15 +173,41 @@ def _answered(record: Record, answer: str) -> Record:
     return record
 
 
-def _ask(shop: Workshop, system: System, dimension: str, asked: _Asked, prefix: str) -> Evaluation:
-    """The system's answers to the copies of a dimension, written down as they may be."""
+def _ask(
+    shop: Workshop, system: System, dimension: str, asked: _Asked, prefix: str, originals: Mapping[str, Record]
+) -> Evaluation:
+    """The system's answers to the copies of a dimension: read where they were given before a kill, else written down.
+
+    Args:
+        shop: The run.
+        system: That is asked.
+        dimension: Of the copies.
+        asked: The copies.
+        prefix: How the name of the set begins.
+        originals: By id the records as they are, with the system's own answers.
+    """
     name = f"{prefix}{dimension.replace(' ', '-')}"
+    given = _given(shop, name, system.name)
+    if given is not None and [item.id for item in given.items] == [record.id for record in asked.records]:
+        return given
     evaluation = _evaluated(shop, system, name, asked.records)
+    if evaluation.task in WRITES and isinstance(system, TextScorer):
+        evaluation = _with_moves(evaluation, system, [originals[each.id] for each in asked.records], asked.records)
     about = {"dimension": dimension, "gold": GOLD, "left_out": dict(sorted(asked.left_out.items()))}
+    told = replace(evaluation, settings={**evaluation.settings, **about})
+    told = without_texts(told, shop.policy)
     if shop.team.is_first:
-        told = replace(evaluation, settings={**evaluation.settings, **about})
-        write_evaluation(without_texts(told, shop.policy), shop.folder.evaluation_of(name).path)
-    return evaluation
+        write_evaluation(told, shop.folder.evaluation_of(name).path)
+    return told
+
+
+def _given(shop: Workshop, name: str, system: str) -> Evaluation | None:
+    """What a system answered to a set before; None where it did not. The same in every process."""
+    place, team = shop.folder.evaluation_of(name), shop.team
+    if not team.once(place.results.exists):
+        return None
+    found = read_evaluations(place.path, systems=[system])
+    return found[0] if team.agree(bool(found)) else None
 
 
 def _evaluated(shop: Workshop, system: System, name: str, records: Sequence[Record]) -> Evaluation:
@@ -194,19 +217,17 @@ def _evaluated(shop: Workshop, system: System, name: str, records: Sequence[Reco
     )  # fmt: skip
 
 
-def _moves(
-    system: System, answered: Evaluation, copies: Evaluation, asked: _Asked, records: Sequence[Record]
-) -> dict[str, float]:
-    """By id how far the log-probability of the system's own answer moved, where it can say that."""
-    if answered.task not in WRITES:
-        return moves_of_labels(answered.items, copies.items)
-    if not isinstance(system, TextScorer):
-        return {}
-    answers = {item.id: item.answer or "" for item in answered.items}
-    wanted = {record.id for record in asked.records}
-    originals = [_answered(record, answers[record.id]) for record in records if record.id in wanted]
-    before, after = (_by_token(system, some) for some in (originals, asked.records))
-    return {id: after[id] - before[id] for id in after.keys() & before.keys()}
+def _with_moves(
+    copies: Evaluation, system: TextScorer, originals: Sequence[Record], asked: Sequence[Record]
+) -> Evaluation:
+    """Answers to copies, each with how far the log-probability of the system's own answer moved, where it can say."""
+    before, after = (_by_token(system, some) for some in (originals, asked))
+    moves = {id: after[id] - before[id] for id in after.keys() & before.keys()}
+    items = tuple(
+        replace(item, counts={**item.counts, MOVED: (moves[item.id],)}) if item.id in moves else item
+        for item in copies.items
+    )
+    return replace(copies, items=items)
 
 
 def _by_token(system: TextScorer, records: Sequence[Record]) -> dict[str, float]:

@@ -19,12 +19,14 @@ from pathlib import Path
 from metier.data.sealing import sealed_fingerprint
 from metier.errors import DONE
 from metier.evaluation.advice import at_price
+from metier.evaluation.answering.set_rules import THRESHOLD
 from metier.evaluation.compare import compare
 from metier.evaluation.evaluate import About, evaluate_items
 from metier.evaluation.files import read_evaluations, write_comparison, write_evaluation
 from metier.evaluation.folded import again
 from metier.evaluation.gates import judge_gates
 from metier.evaluation.looks import write_look
+from metier.evaluation.measures import MEASURES
 from metier.evaluation.results import Comparison, Evaluation, FoldReport, Item, evaluations_of
 from metier.evaluation.seal import open_once, record_opening
 from metier.events import Notice, tell
@@ -39,7 +41,7 @@ from metier.stages.fold_data import Dealt, deal_rows, read_fold, refuse_own_test
 from metier.stages.looking import Answered, look_closer
 from metier.stages.test_set import answer_test_set, promote, shared_trunk
 from metier.stages.workshop import Workshop
-from metier.store.files import read_json
+from metier.store.files import read_json, write_json
 from metier.store.run_folder import RunFolder, claim_run_folder, finish_run, read_state
 from metier.store.trained_again import OUT_OF_FOLD, all_rows_run, drop_weights, fold_run
 from metier.training.sampler import Sampler
@@ -194,7 +196,7 @@ def join_folds(folds: Sequence[Sequence[Evaluation]], dealt: Dealt, shop: Worksh
             item.id: replace(item, fold=number) for number, part in enumerate(parts) for item in part.items
         }
         first = parts[0]
-        rows = [items[record.id] for record in dealt.records]
+        rows = _counted_together([items[record.id] for record in dealt.records], first)
         timed = [(part.seconds_per_thousand, part.n) for part in parts if part.seconds_per_thousand is not None]
         about = About(
             system=first.system, kind=" / ".join(dict.fromkeys(part.kind for part in parts)), task=first.task,
@@ -210,6 +212,14 @@ def join_folds(folds: Sequence[Sequence[Evaluation]], dealt: Dealt, shop: Worksh
     return found
 
 
+def _counted_together(items: list[Item], first: Evaluation) -> list[Item]:
+    """Items of several folds, counted as one set: what an item adds can depend on the labels of the others."""
+    if first.hashed:
+        return items
+    again = MEASURES[first.task].recount(items)
+    return [replace(item, counts={**item.counts, **own}) for item, own in zip(items, again, strict=True)]
+
+
 def _said_once(said: Sequence[str]) -> str:
     """What the folds' systems saw: once where it is the same, else the least and the most."""
     distinct = sorted(set(said), key=lambda text: (len(text), text))
@@ -219,8 +229,9 @@ def _said_once(said: Sequence[str]) -> str:
 def settled(shop: Workshop, chosen: Attempt, rows: int) -> tuple[Recipe, str]:
     """The way to train on all rows, where nothing is held out to choose by, and how it was settled, in words.
 
-    Scoring rule, layers and the longest answer are those that validation chose; training ends after as many passes
-    over the rows as were best there. How strongly a head is held back is chosen anew, before it learns from all rows.
+    Scoring rule, layers and the longest answer are those that validation chose, and so is a threshold for labels
+    (`_keep_threshold`); training ends after as many passes over the rows as were best there. How strongly a head is
+    held back is chosen anew, before it learns from all rows.
 
     Args:
         shop: The run.
@@ -266,11 +277,25 @@ def _keep_model_of_all_rows(shop: Workshop, dealt: Dealt, attempts: Sequence[Att
     def keep() -> None:
         # What it says to rows that it learned from is no validation.
         shutil.rmtree(attempt.evaluation, ignore_errors=True)
+        _keep_threshold(shop.folder.attempt(chosen.number).model / ABOUT, attempt.model / ABOUT)
         promote(shop, attempts, replace(choice, why=more), model=attempt.model)
         finish_run(folder, DONE)
         drop_weights(folder.path)
 
     team.once(keep)
+
+
+def _keep_threshold(chosen: Path, whole: Path) -> None:
+    """A threshold for labels is the attempt's: on rows that a model learned from it is too sure of itself to choose.
+
+    Args:
+        chosen: What the chosen attempt's model says of itself.
+        whole: The same of the model of all rows; changed.
+    """
+    first, about = (read_json(path, format="saved_model") for path in (chosen, whole))
+    if (first.get("rule") or {}).get("name") == THRESHOLD:
+        rule = {**about["rule"], **{name: first["rule"][name] for name in ("threshold", "tried")}}
+        write_json(whole, {**about, "rule": rule}, format="saved_model")
 
 
 def _compared(shop: Workshop, dealt: Dealt, choice: Chosen, openings: int) -> Comparison:

@@ -1,10 +1,11 @@
-"""Delete what the cache holds of some records of a run: states, features, scores, answers, and stored stages."""
+"""Delete what is kept of some records of a run: states, features, scores, answers, recordings, and stored stages."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from metier.data.prepare import load_prepared
 from metier.data.privacy.by_recipe import is_strict
@@ -16,17 +17,21 @@ from metier.errors import ArgumentError
 from metier.evaluation.answering.answer_store import AnswerStore
 from metier.evaluation.answering.keyed_store import owner_of
 from metier.evaluation.answering.score_store import ScoreStore
+from metier.evaluation.elsewhere.answer_journal import AnswerJournal
+from metier.evaluation.files import RESULTS, read_evaluations
 from metier.events import Observer
 from metier.model.base import BaseModel
 from metier.model.chat_encode import ChatEncoder
 from metier.model.encode import Encoder, cut_policy
 from metier.model.passages import passage_sequences
 from metier.recipe.candidates import resolve_candidates
-from metier.recipe.load import load_recipe
+from metier.recipe.load import expand, load_recipe
 from metier.recipe.sections import ModelSection, Recipe
 from metier.recipe.tasks import ASKED_TO_WRITE, WRITES
-from metier.stages.workshop import Workshop
+from metier.stages.judge_answers import RECORDED
+from metier.stages.workshop import SIMILARITY_MODEL, Workshop
 from metier.store.cache import cache_folder
+from metier.store.locks import alone_in
 from metier.store.run_folder import RunFolder, read_state
 
 _ADDED = "\n\nADDED"
@@ -44,14 +49,16 @@ class Forgotten:
     answers: int
     stages: int
     """Stored stages of the run, which hold its data."""
+    recorded: Mapping[Path, int]
+    """Recordings of endpoints -> the answers that were deleted from each; those that had none are left out."""
 
 
 def forget_records(
     folder: RunFolder, rows: Sequence[int], source: str | None = None, observers: Sequence[Observer] = ()
 ) -> Forgotten:
-    """Delete from the cache all that was computed from some records of a run.
+    """Delete from the cache all that was computed from some records of a run, and what endpoints said about them.
 
-    The run folder itself and the data files are not touched: they are the user's.
+    Besides its recordings the run folder is not touched, and neither are the data files: they are the user's.
 
     Args:
         folder: A run whose data stage is done.
@@ -61,6 +68,7 @@ def forget_records(
 
     Raises:
         ArgumentError: A row is not among the run's records, or the run was strict.
+        RunFolderError: The run is being written by another process, or a recording is damaged.
     """
     if is_strict(folder):
         found = "the run was made under privacy: strict, which leaves nothing of it in the cache"
@@ -68,12 +76,14 @@ def forget_records(
     recipe = load_recipe(folder.recipe)
     shop = Workshop(recipe, resolve_candidates(recipe), folder, load_prepared(folder.data), observers)
     records = _find(shop, rows, source)
-    paths, texts = [], []
-    for way in shop.candidates.values():
+    with alone_in(folder.path, folder.state):
+        recorded = _forget_recorded(shop, {record.id for record in records})
+    paths, texts = [], _likened(shop, records)
+    for way in shop.candidates.values() if recipe.training.enabled else ():  # a comparison trains none
         base = shop.base(way.model)
         paths += [path for record in records for path in _paths(shop, way, base, record)]
         texts += [shop.encoder(base, way).text(record.text).ids for record in records]
-    if "probe" in recipe.evaluation.systems:
+    if "probe" in recipe.evaluation.systems and recipe.training.enabled:
         base = shop.base(ModelSection(name=recipe.evaluation.probe_model))
         encoder = Encoder(base.tokenizer, base.context, cut_policy(recipe.data.too_long))
         texts += [encoder.text(record.text).ids for record in records]
@@ -89,7 +99,38 @@ def forget_records(
         scores=sum(ScoreStore.forget(path, owners) for path in sorted(cache_folder("scores").glob("*.jsonl"))),
         answers=sum(AnswerStore.forget(path, owners) for path in sorted(cache_folder("answers").glob("*.jsonl"))),
         stages=_forget_stages(folder),
+        recorded=recorded,
     )
+
+
+def recordings(recipe: Recipe, folder: RunFolder) -> list[Path]:
+    """The files in which a run keeps what endpoints said: its own, and those that its recipe names.
+
+    Args:
+        recipe: The run's.
+        folder: The run's.
+    """
+    own = sorted((folder.path / RECORDED).glob("*.jsonl"))
+    said = [Path(expand(str(each["journal"]))) for each in recipe.systems.values() if each.get("journal") is not None]
+    return list(dict.fromkeys([*own, *(path for path in said if path.is_file())]))
+
+
+def _forget_recorded(shop: Workshop, ids: Collection[str]) -> dict[Path, int]:
+    gone = {path: AnswerJournal.forget(path, ids) for path in recordings(shop.recipe, shop.folder)}
+    return {path: count for path, count in gone.items() if count}
+
+
+def _likened(shop: Workshop, records: Sequence[Record]) -> list[Ints]:
+    """Right and given answers to the records, as tokens of the encoder that likened them."""
+    if not shop.recipe.evaluation.similarity:
+        return []
+    ids, texts = {record.id for record in records}, [record.gold for record in records]
+    for results in sorted(shop.folder.evaluation.glob(f"*/{RESULTS}")):
+        for evaluation in read_evaluations(results.parent):
+            texts += [item.answer for item in evaluation.items if item.id in ids and item.answer is not None]
+    base = shop.base(ModelSection(name=SIMILARITY_MODEL))
+    encoder = Encoder(base.tokenizer, base.context)
+    return [encoder.text(text).ids for text in dict.fromkeys(texts)]
 
 
 def _find(shop: Workshop, rows: Sequence[int], source: str | None) -> list[Record]:

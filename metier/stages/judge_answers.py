@@ -8,8 +8,10 @@ from pathlib import Path
 
 from metier.data.records import Record
 from metier.data.sources import read_table
+from metier.data.table import Table
 from metier.device import derive_seed
 from metier.errors import DataError
+from metier.evaluation.elsewhere.chat_api import ChatClient
 from metier.evaluation.elsewhere.chat_reply import Endpoint
 from metier.evaluation.elsewhere.endpoint import AskingSettings, EndpointSystem, about_endpoint, open_endpoint
 from metier.evaluation.elsewhere.judge import AnswerPair, ask_judge, audit_judge, judge_prompt, judge_sentence
@@ -18,13 +20,17 @@ from metier.evaluation.results import Evaluation
 from metier.evaluation.standings import JudgedPair, JudgeReport
 from metier.events import Notice, tell
 from metier.recipe.evaluation_sections import JudgeSection
+from metier.recipe.sections import Recipe
 from metier.stages.workshop import Workshop
 from metier.store.fingerprint import fingerprint
 
 NO_ANSWER = "(no answer)"
 """Stands before the judge where a system gave none."""
 JUDGE = "judge"
+RECORDED = "recorded"
+"""The folder of a run in which answers of endpoints are kept as they come."""
 HUMAN_COLUMNS = ("id", "winner")
+_HUMAN = "evaluation.judge.human"
 SYSTEM_COLUMN = "system"
 """Column that says whose answer was `ours`, where several systems are judged."""
 
@@ -70,9 +76,28 @@ def judge_written(
     return report
 
 
+def refuse_unready_judge(recipe: Recipe) -> None:
+    """Refuse a recipe whose judge cannot be asked, before anything is computed; nothing is sent.
+
+    Args:
+        recipe: With a judge, or without.
+
+    Raises:
+        DataError: The table of what people said is not there, or lacks its columns.
+        UserError: The address cannot be used.
+        LackingEnvironment: The variable of its key is not set.
+    """
+    section = recipe.evaluation.judge
+    if section is None:
+        return
+    ChatClient(_endpoint(section))
+    if section.human is not None and not recipe.privacy.strict:  # a strict run opens files when it is watched
+        _human_table(section.human)
+
+
 def journals_of(shop: Workshop) -> Path:
     """Where answers of endpoints are kept as they come: they are texts, so under `privacy: strict` in private."""
-    return (shop.folder.path if shop.strict is None else shop.folder.private) / "recorded"
+    return (shop.folder.path if shop.strict is None else shop.folder.private) / RECORDED
 
 
 def _records(shop: Workshop, evaluation: Evaluation) -> list[Record]:
@@ -82,8 +107,12 @@ def _records(shop: Workshop, evaluation: Evaluation) -> list[Record]:
     return [known[item.id] for item in evaluation.items]
 
 
+def _endpoint(section: JudgeSection) -> Endpoint:
+    return Endpoint(url=section.endpoint, model=section.model, api_key_env=section.api_key_env)
+
+
 def _open(shop: Workshop, section: JudgeSection) -> EndpointSystem:
-    endpoint = Endpoint(url=section.endpoint, model=section.model, api_key_env=section.api_key_env)
+    endpoint = _endpoint(section)
     asked, prompt = AskingSettings(max_new_tokens=32), judge_prompt()
     way = fingerprint(about_endpoint(endpoint, prompt, asked))[:8]
     return open_endpoint(
@@ -122,14 +151,20 @@ def _judged(
     return JudgedPair(ours=ours.system, theirs=theirs.system, audit=audit, verdicts=tuple(verdicts), human=human)
 
 
+def _human_table(path: str) -> Table:
+    """What people said, as rows."""
+    table = read_table(Path(path))
+    lacking = [name for name in HUMAN_COLUMNS if name not in table.columns]
+    if lacking:
+        raise DataError(_HUMAN, f"has no column {lacking[0]}", f"columns {', '.join(HUMAN_COLUMNS)}")
+    return table
+
+
 def _human(section: JudgeSection, records: Mapping[str, Record], systems: Sequence[str]) -> dict[str, dict[str, str]]:
     """What people said, by system and record; ids are metier's own, or the user's (`data.id`)."""
     if section.human is None:
         return {}
-    where, table = "evaluation.judge.human", read_table(Path(section.human))
-    lacking = [name for name in HUMAN_COLUMNS if name not in table.columns]
-    if lacking:
-        raise DataError(where, f"has no column {lacking[0]}", f"columns {', '.join(HUMAN_COLUMNS)}")
+    where, table = _HUMAN, _human_table(section.human)
     if SYSTEM_COLUMN not in table.columns and len(systems) > 1:
         fix = f"Add a column `{SYSTEM_COLUMN}` that says whose answer was `ours`."
         raise DataError(where, f"does not say which of {len(systems)} systems was judged", "", fix)

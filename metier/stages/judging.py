@@ -16,6 +16,7 @@ from metier.data.prepare import load_prepared
 from metier.data.privacy.by_recipe import strict_if_asked
 from metier.data.privacy.strict_run import StrictRun
 from metier.errors import DONE, RecipeError
+from metier.evaluation.elsewhere.early_checks import refuse_unfit, refuse_unusable
 from metier.evaluation.elsewhere.judged import Kept, answer_all, judge_against
 from metier.evaluation.elsewhere.named_systems import JudgingGround, named_systems
 from metier.evaluation.files import keep_systems
@@ -32,9 +33,10 @@ from metier.recipe.candidates import resolve_candidates
 from metier.recipe.dump import dump_recipe, recipe_hash
 from metier.recipe.load import expand
 from metier.recipe.sections import Recipe, TrainingSection
+from metier.recipe.tasks import WRITES
 from metier.report.judgement_page import write_judgement
 from metier.stages.account import settle_privacy
-from metier.stages.judge_answers import journals_of, judge_written
+from metier.stages.judge_answers import journals_of, judge_written, refuse_unready_judge
 from metier.stages.lock import write_lock
 from metier.stages.opening import judged_records, judged_set, open_seal
 from metier.stages.reuse import told
@@ -112,6 +114,8 @@ def judge_recipe(
     if not recipe.systems:
         fix = "Name them: `systems: {rules: {answers: rules.csv}, ours: {run: runs/latest}}`."
         raise RecipeError("systems", "is empty, so there is nothing to compare", "at least two systems", fix)
+    refuse_unusable(recipe.systems, recipe.task, read=not recipe.privacy.strict)
+    refuse_unready_judge(recipe)
     folder = judging_folder(recipe, output)
     reopen_judged(recipe, folder)
     prepare(items_alone(recipe), output=folder.path, resume=True, until="data", observers=observers)
@@ -149,7 +153,9 @@ def _judge(recipe: Recipe, folder: RunFolder, strict: StrictRun | None, observer
         recipe, resolve_candidates(recipe), folder, load_prepared(folder.data), observers, strict=strict
     )  # fmt: skip
     section, place = recipe.evaluation, folder.evaluation_of(judged_set(shop)).path
-    beside, systems = shop.beside, named_systems(recipe.systems, _ground(shop))  # faults are told before it is opened
+    beside, ground = shop.beside, _ground(shop)
+    refuse_unfit(recipe.systems, ground)  # what cannot answer is told before the test set is opened
+    systems = named_systems(recipe.systems, ground)
     write_lock(shop, (), recipe_hash(recipe))
     openings = open_seal(shop, fingerprint([recipe_hash(items_alone(recipe)), str(folder.path.resolve())])[:32])
     asked = shop.record_set(judged_set(shop), judged_records(shop))
@@ -184,7 +190,7 @@ def _ground(shop: Workshop) -> JudgingGround:
     recipe, data = shop.recipe, shop.data
     prompt = shop.asked(recipe)
     assert isinstance(prompt, PromptFormat | ChatPrompt)  # systems of passages are refused by the recipe's rules
-    labels = data.labels if recipe.task == "classification" else ()
+    labels = data.labels if recipe.task not in WRITES else ()
     material = Material(
         train=shop.train, validation=shop.validation, labels=labels, section=recipe.evaluation.for_choices(),
         seed=recipe.seed, task=recipe.task, observers=shop.observers,
@@ -193,6 +199,7 @@ def _ground(shop: Workshop) -> JudgingGround:
         records=judged_records(shop), material=material, prompt=prompt, folder=Path(), journals=journals_of(shop),
         hardware_section=recipe.hardware, generation=recipe.generation, max_length=recipe.training.max_length,
         too_long=cut_policy(recipe.data.too_long), list_labels=recipe.prompt.list_labels,
+        separator=recipe.data.label_separator,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from metier.engine.tree import TokenSequence
 from metier.evaluation.answering.heads import head_log_probabilities
 from metier.evaluation.answering.language_model import store_label_trees
 from metier.evaluation.answering.scoring import choose_rule, judge, make_rule
+from metier.events import timed_part
 from metier.model.encode import EncodedPrompt
 from metier.model.head import choose_head
 from metier.model.prompt import PromptFormat
@@ -88,10 +89,11 @@ def _learn_a_head(bench: Bench) -> Learned:
     held_out = store.features(sample_ids, f"{bench.name}: features of validation")
     by_class = {place[label]: weight for label, weight in zip(labels, by_label, strict=True)}
     apart = {record.id for record in sample}
-    chosen = choose_head(
-        (features, classes), (held_out, [place[gold] for gold in golds]), len(place), by_class, own,
-        seen=[record.id in apart for record in records],
-    )  # fmt: skip
+    with timed_part(shop.observers, "solving"):
+        chosen = choose_head(
+            (features, classes), (held_out, [place[gold] for gold in golds]), len(place), by_class, own,
+            seen=[record.id in apart for record in records],
+        )  # fmt: skip
     assert model.head is not None
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(chosen.head.weight))

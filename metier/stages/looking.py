@@ -23,6 +23,7 @@ from metier.data.record.near_errors import write_near_errors
 from metier.data.records import Record
 from metier.errors import MissingPackage
 from metier.evaluation.answering.heads import FeatureHead, TunedHead
+from metier.evaluation.answering.set_heads import FeatureSets, TunedSets
 from metier.evaluation.closer.error_report import Nearby, report_errors, unexplained
 from metier.evaluation.closer.slice_kinds import SLICES, Sliced, slices_of
 from metier.evaluation.closer.slice_report import FEW, large_enough, report_slices
@@ -36,6 +37,7 @@ from metier.evaluation.results import Evaluation
 from metier.evaluation.systems import System
 from metier.events import Notice, tell
 from metier.model.saved import ABOUT
+from metier.recipe.sections import Recipe
 from metier.stages.attempt import Attempt
 from metier.stages.slice_columns import column_values
 from metier.stages.workshop import Workshop
@@ -49,6 +51,10 @@ DOUBTING_STEPS = frozenset({conflicts.STEP, wrong_labels.STEP, poison.STEP})
 OWN_STATES_UP_TO = 5_000
 """Training rows that an encoder reads again for its own states, where nothing is stored: less than an epoch."""
 NO_VECTORS = "no vectors of the texts are at hand: `probe` is not among evaluation.systems"
+NO_LABELS = "vectors are kept of texts that are answered with labels"
+BY_FOLD = "with evaluation.folds no vectors are kept"
+LABELLED = ("classification", "multilabel")
+"""Tasks whose texts can have vectors."""
 ONE_SLICE = "all items are in one"
 LABELS_ONLY = "only single labels are explained by training rows near them"
 
@@ -101,7 +107,7 @@ def stored_vectors(shop: Workshop, systems: Sequence[System], records: Sequence[
         systems: The baselines.
         records: Of the set.
     """
-    probe = next((system for system in systems if isinstance(system, FeatureHead)), None)
+    probe = next((system for system in systems if isinstance(system, FeatureHead | FeatureSets)), None)
     if probe is None or not _wants_vectors(shop):
         return None
     texts = [probe.encoder.text(record.text).ids for record in (*shop.train, *records)]
@@ -111,10 +117,11 @@ def stored_vectors(shop: Workshop, systems: Sequence[System], records: Sequence[
 
 def own_vectors(shop: Workshop, tuned: System, records: Sequence[Record]) -> Near | None:
     """The promoted encoder's own states, stored as all features are; None of a model that is no small encoder."""
-    small = isinstance(tuned, TunedHead) and tuned.model.base.kind == "encoder" and len(shop.train) <= OWN_STATES_UP_TO
-    if not small or not _wants_vectors(shop):
+    few = len(shop.train) <= OWN_STATES_UP_TO
+    if not isinstance(tuned, TunedHead | TunedSets) or not few or not _wants_vectors(shop):
         return None
-    assert isinstance(tuned, TunedHead)
+    if tuned.model.base.kind != "encoder":
+        return None
     from metier.engine.features import FeatureStore
 
     base = tuned.model.base
@@ -128,8 +135,8 @@ def own_vectors(shop: Workshop, tuned: System, records: Sequence[Record]) -> Nea
 
 def _wants_vectors(shop: Workshop) -> bool:
     section = shop.recipe.evaluation
-    labelled = shop.recipe.task == "classification"
-    return labelled and (section.explain_errors > 0 or "cluster" in section.slices)
+    explains = shop.recipe.task == "classification" and section.explain_errors > 0
+    return explains or (shop.recipe.task in LABELLED and "cluster" in section.slices)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -226,13 +233,17 @@ def _kinds(shop: Workshop, answered: Answered) -> tuple[dict[str, list[str | Non
             del kinds[kind]
     for kind in (*wanted, *columns):
         if kind not in kinds:
-            left_out.setdefault(kind, _why_not(kind, near))
+            left_out.setdefault(kind, _why_not(kind, near, shop.recipe))
     return kinds, {kind: reason for kind, reason in left_out.items() if kind not in kinds}
 
 
-def _why_not(kind: str, near: Near | None) -> str:
+def _why_not(kind: str, near: Near | None, recipe: Recipe) -> str:
+    if kind == "cluster" and near is None:
+        if recipe.task not in LABELLED:
+            return NO_LABELS
+        return NO_VECTORS if recipe.evaluation.folds is None else BY_FOLD
     if kind == "cluster":
-        return NO_VECTORS if near is None else "there are too few items for clusters"
+        return "there are too few items for clusters"
     return "no record has a group" if kind == "group" and kind in SLICES else ONE_SLICE
 
 

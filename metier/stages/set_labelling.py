@@ -12,6 +12,7 @@ import torch
 from metier.engine.tree import TokenSequence
 from metier.evaluation.answering.heads import head_scores
 from metier.evaluation.answering.set_rules import Floats, choose_set_rule, indicators, sets_of
+from metier.events import timed_part
 from metier.model.set_head import choose_set_head, label_chances, set_loss, set_scores
 from metier.stages.bench import Bench, Learned, fitting_records, train
 from metier.stages.labelling import closed_form
@@ -42,7 +43,11 @@ def _learn_a_head(bench: Bench) -> Learned:
     store = shop.features(model.base)
     features = store.features(ids, f"{bench.name}: features of train")
     held_features = store.features(held_ids, f"{bench.name}: features of validation")
-    chosen = choose_set_head((features, gold), (held_features, wanted), own)
+    with timed_part(shop.observers, "solving"):
+        apart = {record.id for record in held}
+    chosen = choose_set_head(
+        (features, gold), (held_features, wanted), own, seen=[record.id in apart for record in records]
+    )
     with torch.no_grad():
         model.head.weight.copy_(torch.from_numpy(chosen.head.weight))
         model.head.bias.copy_(torch.from_numpy(chosen.head.bias))

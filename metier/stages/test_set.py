@@ -19,6 +19,7 @@ from metier.evaluation.overfitting import judge_overfitting
 from metier.evaluation.results import Comparison, Evaluation
 from metier.evaluation.significance.planned import planned_discordances
 from metier.evaluation.systems import System
+from metier.events import timed_part
 from metier.model.saved import Saved, load_model, shared_depth
 from metier.stages.asking_again import ask_again, ask_best_again, write_robustness
 from metier.stages.attempt import Attempt
@@ -85,20 +86,24 @@ def open_test_set(shop: Workshop, chosen: Attempt, run_id: str) -> Comparison:
 
     systems = baseline_systems(shop, trunk)
     evaluations = [answered(system) for system in systems]
-    near, beside = stored_vectors(shop, systems, records), ask_best_again(shop, systems, evaluations, records)
+    near = stored_vectors(shop, systems, records)
+    with timed_part(shop.observers, "robustness"):
+        beside = ask_best_again(shop, systems, evaluations, records)
     base = ask_copies_of_base(shop, systems, evaluations, records)
     del systems
     shop.release_models()  # never two models in memory: the promoted one is read from disk
     tuned = _tuned(shop, _load_promoted(shop), trunk)
     evaluations.append(answered(tuned))
-    looked = look_closer(
-        shop,
-        Answered(
-            chosen=chosen, candidate=evaluations[-1], others=evaluations[:-1], records=records,
-            near=near or own_vectors(shop, tuned, records),
-        ),
-    )  # fmt: skip
-    write_robustness(shop, ask_again(shop, tuned, evaluations[-1], records), beside)
+    with timed_part(shop.observers, "looks"):
+        looked = look_closer(
+            shop,
+            Answered(
+                chosen=chosen, candidate=evaluations[-1], others=evaluations[:-1], records=records,
+                near=near or own_vectors(shop, tuned, records),
+            ),
+        )  # fmt: skip
+    with timed_part(shop.observers, "robustness"):
+        write_robustness(shop, ask_again(shop, tuned, evaluations[-1], records), beside)
     comparison = compare(
         evaluations[-1], evaluations[:-1], section=shop.recipe.evaluation, openings=openings, seed=shop.recipe.seed,
         discordances=_planned(shop, chosen),

@@ -50,7 +50,8 @@ def test_report_writes_page_json_and_croissant(metier: Metier, run: RunFolder) -
     ]  # fmt: skip
     assert outcome.err.splitlines() == [
         "To decide: Under which licence may these files be used: tickets.csv?",
-        "To decide: wrong label: keep, drop, relabel or edit? (1)",
+        "To decide: Labels that models which learned from other rows speak against. (1 wrong label)",
+        f"Keep, drop, relabel or edit each doubt in a sheet: metier data review export {run.path} review.xlsx",
     ]
     assert json.loads((run.data / "croissant.json").read_text(encoding="utf-8"))["datePublished"] == "2026-11-22"
     again = metier("data", "report", run.path, "--json")

@@ -10,7 +10,7 @@ from rich.progress import Progress as Bars
 from rich.progress import TextColumn
 
 from metier.cli.progress import LineView, TerminalView, watching
-from metier.events import Event, Notice, Progress, StageFinished, StageStarted, StepEnded, Table, Validated
+from metier.events import Event, Notice, PartEnded, Progress, StageFinished, StageStarted, StepEnded, Table, Validated
 
 
 class Clock:
@@ -45,6 +45,7 @@ def test_stages_notices_validations_and_tables_are_lines() -> None:
             (0, Notice(topic="data", message="3 rows had no label.")),
             (0, Table(title="Splits", columns=("Split", "Rows"), rows=(("train", "561"), ("test", "140")))),
             (1, Validated(step=40, metrics={"macro_f1": 0.91}, best=True)),
+            (1, PartEnded(part="judging", seconds=0.5)),
             (1, StageFinished(stage="data", seconds=1.0)),
             (1, StageFinished(stage="baselines", seconds=0.0, reused=True)),
         ]

@@ -7,14 +7,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metier.data.csv_reader import read_csv
-from metier.data.table import Content, ReadOptions
+from metier.data.batches import FileFacts, ReadRow
+from metier.data.csv_reader import csv_rows
+from metier.data.records import Rejected
+from metier.data.table import ReadOptions
 from metier.errors import DataError
+
+
+class Content:
+    """All rows of a file, every row with every column."""
+
+    def __init__(self, data: bytes, options: ReadOptions) -> None:
+        facts = FileFacts()
+        items = list(csv_rows(io.BytesIO(data), options, facts))
+        read = [item for item in items if isinstance(item, ReadRow)]
+        self.columns = tuple(facts.columns)
+        self.rows = [{name: row.cells.get(name) for name in self.columns} for row in read]
+        self.row_numbers = [row.number for row in read]
+        self.broken = [item for item in items if isinstance(item, Rejected)]
+        self.repaired = {row.number: row.repair for row in read if row.repair}
+        self.encoding, self.delimiter, self.notices = facts.encoding, facts.delimiter, tuple(facts.notices)
 
 
 def read(text: str | bytes, **options: str) -> Content:
     data = text.encode("utf-8") if isinstance(text, str) else text
-    return read_csv(data, ReadOptions(name="file.csv", **options))
+    return Content(data, ReadOptions(name="file.csv", **options))
 
 
 def texts(content: Content) -> list[str | None]:

@@ -125,6 +125,14 @@ def test_a_second_table_is_joined_by_id(tmp_path: Path, few_kept: int) -> None:
     assert "asked.jsonl: 45 rows joined with labels.jsonl by `id` (`label`)" in file.notices
 
 
+def test_a_second_table_of_other_ids_is_an_error(tmp_path: Path) -> None:
+    asked = write_lines(tmp_path / "asked.jsonl", [{"id": i, "text": f"t{i}"} for i in range(3)])
+    labels = write_lines(tmp_path / "labels.jsonl", [{"id": f"x{i}", "label": "l"} for i in range(3)])
+    section = DataSection(train=str(asked), answers=str(labels))
+    with pytest.raises(DataError, match=r"labels\.jsonl: shares no value of `id` with asked\.jsonl"):
+        open_files(locate_files(section), section, task="classification")
+
+
 def test_what_is_looked_at_of_a_long_file_is_said(tmp_path: Path, few_kept: int) -> None:
     path = write_lines(tmp_path / "a.jsonl", [{"text": f"t{i}", "label": "x"} for i in range(100)])
     section = DataSection(train=str(path))

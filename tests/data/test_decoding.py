@@ -1,13 +1,22 @@
 from __future__ import annotations
 
 import codecs
+import io
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metier.data.decoding import decode_text
+from metier.data.decoding import TextBlocks
 from metier.errors import DataError
+
+
+def decode(data: bytes, encoding: str | None = None) -> tuple[str, str, tuple[int, ...]]:
+    """The text of a file, its encoding, and the numbers of lines that were read as Windows-1252 against the rest."""
+    blocks = TextBlocks(io.BytesIO(data), name="f", encoding=encoding)
+    text = "".join(blocks)
+    return text, blocks.encoding, tuple(blocks.odd_lines)
+
 
 TEXT = "text,label\ngrüße aus Köln,x\nцена 5 €,y\n"
 
@@ -23,34 +32,32 @@ TEXT = "text,label\ngrüße aus Köln,x\nцена 5 €,y\n"
     ],
 )
 def test_unicode_is_found(data: bytes, encoding: str) -> None:
-    decoded = decode_text(data, name="f")
-    assert (decoded.text, decoded.encoding, decoded.odd_lines) == (TEXT, encoding, ())
+    assert decode(data) == (TEXT, encoding, ())
 
 
 def test_utf_16_without_a_mark() -> None:
-    assert decode_text("text,label\nabc,x\n".encode("utf-16-le"), name="f").text == "text,label\nabc,x\n"
+    assert decode("text,label\nabc,x\n".encode("utf-16-le"))[0] == "text,label\nabc,x\n"
 
 
 def test_windows_1252() -> None:
-    decoded = decode_text("prix,é\n“5 €”,x\n".encode("cp1252"), name="f")
-    assert (decoded.text, decoded.encoding) == ("prix,é\n“5 €”,x\n", "windows-1252")
+    assert decode("prix,é\n“5 €”,x\n".encode("cp1252"))[:2] == ("prix,é\n“5 €”,x\n", "windows-1252")
 
 
 def test_single_lines_of_another_encoding_are_counted() -> None:
     data = b"\n".join(["é".encode(), "ü".encode("cp1252"), b"plain", "ß".encode()])
-    decoded = decode_text(data, name="f")
-    assert (decoded.text, decoded.odd_lines) == ("é\nü\nplain\nß", (2,))
+    text, _, odd_lines = decode(data)
+    assert (text, odd_lines) == ("é\nü\nplain\nß", (2,))
 
 
 @given(st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"])))
 def test_utf_8_survives(text: str) -> None:
     text = "x" + text
-    assert decode_text(text.encode(), name="f").text == text
+    assert decode(text.encode())[0] == text
 
 
 @pytest.mark.parametrize("line_end", ["\r\n", "\r", "\n"], ids=["crlf", "cr", "lf"])
 def test_line_ends_become_line_feeds(line_end: str) -> None:
-    assert decode_text(f"a{line_end}b".encode(), name="f").text == "a\nb"
+    assert decode(f"a{line_end}b".encode())[0] == "a\nb"
 
 
 @pytest.mark.parametrize(
@@ -63,8 +70,8 @@ def test_line_ends_become_line_feeds(line_end: str) -> None:
 )
 def test_what_is_no_text_is_an_error(data: bytes, encoding: str | None, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        decode_text(data, name="f", encoding=encoding)
+        decode(data, encoding)
 
 
 def test_the_recipe_can_name_the_encoding() -> None:
-    assert decode_text("Ω".encode("cp1253"), name="f", encoding="cp1253").text == "Ω"
+    assert decode("Ω".encode("cp1253"), "cp1253")[0] == "Ω"

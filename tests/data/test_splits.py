@@ -10,11 +10,11 @@ from metier.data.records import Choice, Conversation, Message, Passage, Preferen
 from metier.data.splits import (
     KINDS,
     Split,
+    answers_of,
     choices,
     conversations,
     passages,
     preferences,
-    split_fingerprint,
     write_split,
 )
 from metier.errors import RunFolderError
@@ -44,13 +44,6 @@ def test_the_file_has_plain_columns(tmp_path: Path) -> None:
     make(tmp_path)
     names = pq.read_schema(tmp_path / "test.parquet").names
     assert names == ["id", "text", "label", "group", "source", "row", "user_id", "flags"]
-
-
-def test_the_fingerprint_is_of_ids_labels_and_order() -> None:
-    known = split_fingerprint(RECORDS)
-    assert split_fingerprint([replace(record, flags=("x",), row=0) for record in RECORDS]) == known
-    assert split_fingerprint(RECORDS[::-1]) != known
-    assert split_fingerprint([replace(RECORDS[0], label="z"), *RECORDS[1:]]) != known
 
 
 def test_an_empty_split(tmp_path: Path) -> None:
@@ -92,8 +85,8 @@ def test_records_are_narrowed_or_refused() -> None:
 
 def test_a_preference_is_known_by_both_answers() -> None:
     one = OTHERS["preference"]
-    other = replace(one, rejected="never")
-    assert split_fingerprint([one]) != split_fingerprint([other])
+    assert answers_of(one) != answers_of(replace(one, rejected="never"))
+    assert answers_of(one) != answers_of(replace(one, chosen="never"))
 
 
 def test_a_file_of_an_older_version_holds_choices(tmp_path: Path) -> None:

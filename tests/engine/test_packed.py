@@ -11,7 +11,7 @@ import torch
 
 from metier.engine.forward import TreeRunner
 from metier.engine.generate import Decoding, generate
-from metier.engine.packed import packed_linears
+from metier.engine.packed import packed_bytes, packed_linears
 from metier.model.adapt import adapt_model
 from metier.recipe.sections import AdaptationSection
 
@@ -90,6 +90,15 @@ def test_not_where_it_cannot_be(tiny_base: TinyBase, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr("metier.engine.packed._pack", lambda *_: torch.ops.mkldnn.there_is_no_such_product())
     with packed_linears(tiny_base("llama").network, rows=2) as done:
         assert not done
+    assert packed_bytes(tiny_base("llama").network) == 0
+
+
+def test_bytes_of_the_copies_are_those_of_the_layers(tiny_base: TinyBase) -> None:
+    network = tiny_base("llama", dtype="float32").network
+    weights = sum(module.weight.numel() for module in network.modules() if type(module) is torch.nn.Linear)
+    assert packed_bytes(network) == 4 * weights > 0
+    if available(torch.bfloat16):
+        assert packed_bytes(network, autocast=True) == 2 * weights
 
 
 def test_long_answers_are_written_with_packed_weights(tiny_base: TinyBase, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from metier.errors import DataError, MetierError
 from metier.evaluation.evaluate import RecordSet, evaluate_system, recompute
 from metier.evaluation.results import Answer, Evaluation
 from metier.evaluation.systems import AnswerOptions
-from metier.events import Event, Progress
+from metier.events import Event, PartEnded, Progress
 from metier.recipe.sections import EvaluationSection
 
 SECTION = EvaluationSection(resamples=200)
@@ -126,8 +126,14 @@ def test_without_flags_there_is_no_clean_subset() -> None:
 def test_progress_ends_at_the_total() -> None:
     events: list[Event] = []
     _evaluate(Planted(ANSWERS), RECORDS, [events.append])
-    last = events[-1]
-    assert isinstance(last, Progress) and (last.done, last.total) == (4, 4)
+    last = [event for event in events if isinstance(event, Progress)][-1]
+    assert (last.done, last.total) == (4, 4)
+
+
+def test_counting_is_told_as_a_part_of_its_own() -> None:
+    events: list[Event] = []
+    _evaluate(Planted(ANSWERS), RECORDS, [events.append])
+    assert [event.part for event in events if isinstance(event, PartEnded)] == ["judging"]
 
 
 def test_items_alone_give_every_number_again(make_evaluation: Callable[..., Evaluation]) -> None:

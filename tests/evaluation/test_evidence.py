@@ -15,7 +15,6 @@ from metier.evaluation.metrics import measure, point_metrics
 from metier.evaluation.results import Difference, Estimate, Evaluation, Item
 from metier.evaluation.statistics import (
     clustered_standard_error,
-    mcnemar_exact,
     mcnemar_mid_p,
     newcombe_interval,
     smallest_detectable,
@@ -38,7 +37,6 @@ def _rejections(repeats: int, n: int, share: float) -> dict[str, float]:
     tables = _twins(repeats, n, share, seed=n)
     intervals = [newcombe_interval(*table) for table in tables]
     return {
-        "exact": float(np.mean([mcnemar_exact(gained, lost) <= 0.05 for _, gained, lost, _ in tables])),
         "mid-p": float(np.mean([mcnemar_mid_p(gained, lost) <= 0.05 for _, gained, lost, _ in tables])),
         "newcombe": float(np.mean([low > 0 or high < 0 for low, high in intervals])),
     }
@@ -46,7 +44,6 @@ def _rejections(repeats: int, n: int, share: float) -> dict[str, float]:
 
 def test_two_equal_systems_are_rarely_told_apart() -> None:
     found = _rejections(1000, 300, 0.2)
-    assert found["exact"] <= 0.065
     assert 0.035 <= found["mid-p"] <= 0.065
     assert found["newcombe"] <= 0.065
 
@@ -55,7 +52,6 @@ def test_two_equal_systems_are_rarely_told_apart() -> None:
 @pytest.mark.parametrize(("n", "share"), [(200, 0.2), (500, 0.1), (1000, 0.3)])
 def test_two_equal_systems_are_rarely_told_apart_in_full(n: int, share: float) -> None:
     found = _rejections(10_000, n, share)
-    assert found["exact"] <= 0.055
     assert 0.035 <= found["mid-p"] <= 0.06
     assert 0.03 <= found["newcombe"] <= 0.06
 

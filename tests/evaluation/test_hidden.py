@@ -62,3 +62,37 @@ def test_exact_matches_are_verified_and_other_counts_of_texts_are_not(written: E
 def test_texts_are_verified_as_before(written: Evaluation, tmp_path: Path) -> None:
     write_evaluation(written, tmp_path / "test")
     assert not holds_hashes(tmp_path) and verify_evaluations(tmp_path) == ()
+
+
+@pytest.fixture
+def marked() -> Evaluation:
+    """Places with their labels; a model wrote words of the text where a label should stand, and once no list."""
+    answers = ('[[0, 4, "PERSON"]]', '[[0, 4, "PERSON"], [5, 11, "Anna Muster"]]', "[[Anna Muster", "", None)
+    items = [
+        Item(id=f"{number}-0", group=None, gold='[[0, 4, "PERSON"]]', answer=answer, label_logprobs=None,
+             prompt_hash=None, source="a.csv", row=number, stop="end of turn")
+        for number, answer in enumerate(answers, start=1)
+    ]  # fmt: skip
+    counted = MEASURES["extraction"].recount(items)
+    items = [replace(item, counts=counts) for item, counts in zip(items, counted, strict=True)]
+    about = About(system="tuned", task="extraction")
+    return evaluate_items(items, about=about, set_name="test", labels=("PERSON",), resamples=200, seed=1)
+
+
+def test_places_stay_and_what_is_no_label_becomes_a_hash(marked: Evaluation, tmp_path: Path) -> None:
+    hidden = without_texts(marked, STRICT)
+    assert not hidden.hashed and hidden.metrics == marked.metrics
+    assert [item.counts for item in hidden.items] == [item.counts for item in marked.items]
+    assert hidden.items[0] == marked.items[0] and [item.answer for item in hidden.items[3:]] == ["", None]
+    assert "Anna Muster" in marked.per_class and set(hidden.per_class) == {"PERSON", KEY.mark("Anna Muster")}
+    write_evaluation(hidden, tmp_path / "test")
+    assert not any(b"Anna" in path.read_bytes() for path in (tmp_path / "test").iterdir())
+    assert not holds_hashes(tmp_path) and verify_evaluations(tmp_path) == ()
+
+
+def test_all_that_is_counted_from_places_is_verified(marked: Evaluation, tmp_path: Path) -> None:
+    write_evaluation(without_texts(marked, STRICT), tmp_path / "test")
+    items = tmp_path / "test" / "items-tuned.jsonl"
+    items.write_text(items.read_text(encoding="utf-8").replace("[[0, 4,", "[[0, 3,", 1), encoding="utf-8")
+    places = {found.where for found in verify_evaluations(tmp_path)}
+    assert "test/items-tuned.jsonl row 1: span_f1" in places

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from metier.recipe.load import load_recipe, recipe_from_values
 from metier.run import run_recipe
 from metier.stages.judging import Judged, items_alone, judge_recipe, judging_folder
 from metier.store.files import read_json, read_json_lines
+from metier.store.run_folder import RunFolder
 
 KEY = "sk-secret-of-a-test-4711"
 
@@ -308,7 +310,13 @@ hardware: {device: cpu, dtype: float32, threads: 1}
     plain = json.loads(again.out)
     assert plain["format"] == "metier.judgement" and plain["folder"] == str(tmp_path / "out")
     assert [row["system"] for row in plain["standings"]] == ["rules", "ours"] and "answered before" in again.err
-    assert metier("verify", tmp_path / "out").code == 0
+    verified = metier("verify", tmp_path / "out")
+    assert verified.code == 0 and "no report is there" not in verified.err
+    page = RunFolder(tmp_path / "out").report_page
+    value = next(cell for cell in re.findall(r"0\.\d{3}", page.read_text(encoding="utf-8")))
+    page.write_text(page.read_text(encoding="utf-8").replace(value, "0.999", 1), encoding="utf-8")
+    changed = metier("verify", tmp_path / "out")
+    assert changed.code == 2 and "report/index.html line " in changed.out + changed.err
     # The older form: a run, and a file of answers to its test set, give the same difference.
     lines = (desk.folder / "rules.csv").read_text(encoding="utf-8").splitlines()
     by_row = "\n".join(line.partition(",")[2] for line in lines)  # that run's recipe names no ids

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 import yaml
 
 from metier.cli.main import run_command_line
+from metier.data.prepare import load_prepared, prepare_data
 from metier.evaluation.files import read_evaluations
+from metier.events import Observer
+from metier.recipe.sections import DataSection
 from metier.store.run_folder import RunFolder
 
 SETS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -56,6 +60,20 @@ def _limited(recipe: Path, added: dict[str, Any], model: Path) -> str:
     return yaml.safe_dump(values)
 
 
+class _PreparedOnce:
+    """`prepare_data` for `check` and `run`: done for the first of them, and copied for the other, who asks the same."""
+
+    def __init__(self, place: Path) -> None:
+        self._place, self.asked = place, list[str]()
+
+    def __call__(self, section: DataSection, *, folder: Path, observers: Sequence[Observer] = (), **more: Any) -> Any:
+        self.asked.append(repr((section.model_dump(mode="json"), sorted(more.items()))))
+        if len(self.asked) == 1:
+            prepare_data(section, folder=self._place, observers=observers, **more)
+        shutil.copytree(self._place, folder)
+        return load_prepared(folder)
+
+
 LONG = {
     "gsm8k", "medquad", "mts_dialog", "plain_english_contracts", "pubmedqa_labeled", "self_instruct", "sharegpt_demo",
     "tat_qa",
@@ -75,11 +93,15 @@ def test_init_check_and_run(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("METIER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("METIER_STATE", str(tmp_path / "state"))
+    once = _PreparedOnce(tmp_path / "prepared")
+    for module in ("metier.planning.check", "metier.run"):
+        monkeypatch.setattr(f"{module}.prepare_data", once)
     assert run_command_line(["init", str(real_data(where)), "--output", "recipe.yaml"]) == 0
     text = _limited(tmp_path / "recipe.yaml", added, tiny_model("llama", max_position_embeddings=4096))
     (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
     assert run_command_line(["check", "recipe.yaml"]) == 0
     assert run_command_line(["run", "recipe.yaml", "--output", "run"]) == 0
+    assert len(once.asked) == 2 and len(set(once.asked)) == 1, "check looks at other data than run"
     found = read_evaluations(RunFolder(tmp_path / "run").evaluation_of("test").path)
     assert [each.system for each in found][-1] == "tuned" and found[-1].n >= 2
     primary = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text(encoding="utf-8"))["evaluation"]

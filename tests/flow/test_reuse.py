@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from metier.data.cleaning.steps import rule_versions
 from metier.errors import ArgumentError, RunFolderError
 from metier.store.files import read_json
 from metier.store.run_folder import RunFolder, read_state
@@ -56,6 +57,16 @@ def test_another_folder_takes_every_stage_from_the_cache(finished: Any, home: An
     assert "author: Ada" in again.folder.attempt(1).recipe.read_text(encoding="utf-8")
     for set in ("validation", "test"):
         assert _without_seconds(again.folder.results(set)) == _without_seconds(finished.folder.results(set))
+
+
+def test_data_is_prepared_again_when_the_rules_of_a_step_changed(
+    finished: Any, home: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = home.run("same rules", until="data")
+    assert (list(again.reused), again.done) == (["data"], [])
+    monkeypatch.setattr("metier.run.rule_versions", lambda: {**rule_versions(), "poison": 99})
+    other = home.run("other rules", until="data")
+    assert (list(other.reused), other.done) == ([], ["data"])
 
 
 def test_a_third_candidate_reuses_the_first_two(finished: Any, home: Any, cheap: dict[str, Any]) -> None:

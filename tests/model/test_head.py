@@ -80,3 +80,34 @@ def test_the_same_head_is_solved_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for strength in range(1, HEADS_KEPT + 2):
         fit_head(features, labels, 3, 100.0 + strength)
     assert len(module._solved) == HEADS_KEPT
+
+
+@pytest.mark.parametrize(("multiplications", "few"), [(1e4, True), (1e12, False)])
+def test_small_products_are_made_in_one_thread(multiplications: float, few: bool) -> None:
+    from threadpoolctl import threadpool_info
+
+    from metier.device import few_threads
+
+    def threads() -> set[int]:
+        return {int(each["num_threads"]) for each in threadpool_info() if each["user_api"] == "blas"}
+
+    before = threads()
+    with few_threads(multiplications):
+        assert threads() == ({1} if few else before)
+    assert threads() == before
+
+
+def test_heads_are_solved_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    from threadpoolctl import threadpool_info
+
+    seen = []
+    fit = LogisticRegression.fit
+
+    def noted(self: Any, *arguments: Any, **named: Any) -> Any:
+        seen.append({each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"})
+        return fit(self, *arguments, **named)
+
+    monkeypatch.setattr(LogisticRegression, "fit", noted)
+    features, labels = planted(3, rows=37)
+    fit_head(features, labels, 3, 0.7)
+    assert seen == [{1}]

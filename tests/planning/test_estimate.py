@@ -16,7 +16,7 @@ from metier.model.encode import Encoder
 from metier.model.plan import plan_learning
 from metier.model.prompt import make_prompt_format
 from metier.planning.cost import Seconds
-from metier.planning.count import Counter, distinct_tokens
+from metier.planning.count import Counter, distinct_tokens, largest_batch, largest_pass
 from metier.planning.estimate import Subject, plan_run
 from metier.planning.nominal import nominal_rates
 from metier.planning.outlook import MemoryEstimate, Plan
@@ -66,6 +66,18 @@ def test_training_counts_batches_as_the_objective_cuts_them(asking: Asking, reco
     batches = [sequences[start : start + 16] for start in (0, 16)]
     assert tokens.computed == 2 * sum(len(TokenTree.build(batch)) for batch in batches)
     assert tokens.logical == 2 * sum(len(sequence.inputs) for sequence in sequences)
+
+
+def test_the_fullest_pass_is_the_largest_and_not_the_mean(asking: Asking, records: list[Choice]) -> None:
+    section = _recipe(per_device_train_batch_size=4).training
+    sequences = [asking.sequence(record) for record in records]
+    trees = [len(TokenTree.build(sequences[start : start + 4])) for start in range(0, 24, 4)]
+    assert largest_pass([(each,) for each in sequences], section) == max(trees) > sum(trees) / len(trees)
+    texts = [each.ids for each in sequences]
+    sums = [sum(map(len, texts[start : start + 4])) for start in range(0, 24, 4)]
+    assert largest_batch(texts, section) == max(sums)
+    narrow = _recipe(per_device_train_batch_size=4, tokens_per_microbatch=64).training
+    assert largest_pass([(each,) for each in sequences], narrow) < max(trees)
 
 
 def test_shape_of_a_network(tiny_base: Callable[..., Any]) -> None:

@@ -11,9 +11,10 @@ import pytest
 
 from metier.engine.tree import TokenSequence, TokenTree
 from metier.model.plan import plan_learning
+from metier.planning.author import Author
 from metier.planning.cost import Seconds
 from metier.planning.count import count_training
-from metier.planning.estimate_texts import Author, plan_reading, plan_writing
+from metier.planning.estimate_texts import plan_reading, plan_writing
 from metier.planning.nominal import nominal_rates
 from metier.planning.outlook import Plan
 from metier.planning.results import LearnedTokens
@@ -57,7 +58,7 @@ def plan(tiny_base: Callable[..., Any]) -> Callable[..., Plan]:
 
     def make(
         task: str = "generation", *, examples: int = 32, test: int = 20, answer: float = 5.0,
-        sections: dict[str, Any] | None = None, **training: Any,
+        sections: dict[str, Any] | None = None, packed: int = 0, **training: Any,
     ) -> Plan:  # fmt: skip
         recipe = _recipe(task, training, **(sections or {}))
         shape = Shape.of(network, vocabulary=320, number_bytes=4)
@@ -67,7 +68,7 @@ def plan(tiny_base: Callable[..., Any]) -> Callable[..., Plan]:
             name="tuned", recipe=recipe, shape=shape, base_bytes=shape.weight_bytes,
             rates=replace(rates, paces={**rates.paces, "write": slow}), plan=plan_learning(recipe.adaptation, network),
             trainable=1000, base="x", records={"train": examples, "validation": 10, "test": test},
-            taught=_taught(examples, answer=answer, most=None if task == "text" else 24),
+            taught=_taught(examples, answer=answer, most=None if task == "text" else 24), packed=packed,
         )  # fmt: skip
         ask = plan_reading if task == "text" else plan_writing
         return ask(recipe, [author], author, NOTHING, Ground())
@@ -170,3 +171,10 @@ def test_a_sample_is_drawn_within_its_budget(budget: int, wanted: int) -> None:
     assert len(drawn) == wanted == len(set(drawn))
     assert drawn == draw_within([10] * 100, budget, 3) and sorted(drawn) != drawn
     assert np.isin(drawn, np.arange(100)).all()
+
+
+def test_weights_packed_for_writing_are_there_while_answers_are_written(plan: Callable[..., Plan]) -> None:
+    moments = {moment.moment: moment for moment in plan(packed=12_345).moments}
+    assert {name for name, moment in moments.items() if moment.packed == 12_345} == {"baselines", "validation", "test"}
+    assert moments["validation"].learning == moments["training"].learning > 0
+    assert not any(moment.packed for moment in plan("text", packed=12_345).moments), "nothing is written"

@@ -15,8 +15,9 @@ from metier.planning.kept import keep_plan, kept_plan
 from metier.planning.nominal import nominal_rates
 from metier.planning.outlook import MemoryEstimate, Plan, StageEstimate
 from metier.planning.ratios import Ratios, earlier_ratios, note_ratios
-from metier.planning.receipt import measured_parts, write_prediction, write_receipt
+from metier.planning.receipt import write_prediction, write_receipt
 from metier.planning.speed import Shape
+from metier.planning.spent import measured_parts
 from metier.planning.whole import Found, Ground, put_together
 from metier.recipe.sections import Recipe
 from metier.store.cache import state_root

@@ -25,7 +25,10 @@ def _load(text: str, folder: Path) -> object:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (DATA + "systems: {a: {}}", r"systems\.a .*has no fields, wanted one of run, answers, endpoint, model"),
+        (
+            DATA + "systems: {a: {}}",
+            r"systems\.a .*has no fields, wanted one of run, answers, endpoint, lm_eval, model",
+        ),
         (DATA + "systems: {a: {answers: a.csv, colum: x}}", r"systems\.a\.colum .*is no field of a system"),
         (DATA + "systems: {'a/b': {answers: a.csv}}", r"has a name that cannot be a file's"),
         (DATA + "systems: {a: {endpoint: 'ftp://h', model: m}}", r"systems\.a\.endpoint .*is no address"),
@@ -33,6 +36,15 @@ def _load(text: str, folder: Path) -> object:
         (DATA + "systems: {a: {endpoint: 'https://me:pw@h/v1', model: m}}", "holds more than host and path"),
         (DATA + "systems: {a: {endpoint: 'https://h/v1', model: m, parallel: many}}", r"a\.parallel .*a whole number"),
         (DATA + "systems: {a: {endpoint: 'https://h/v1', model: m, top_logprobs: 99}}", "from 1 to 20"),
+        (
+            DATA + "systems: {a: {endpoint: 'https://h/v1', model: m, most_spent: 2, price_in: 1}}",
+            r"a\.most_spent .*cannot be held without price_out\. Add `price_out`",
+        ),
+        (
+            DATA + "systems: {a: {answers: a.csv, answer: [x, y]}}",
+            r"a\.answer .*names columns, .*for a task among multil",
+        ),
+        (DATA + "systems: {a: {answers: a.csv, answer: []}}", "wanted a column, or a list of columns"),
         ("task: text\ndata: {train: a.txt}\n" + SYSTEMS, r"systems .*do not fit `task: text`"),
         (DATA + "evaluation: {reference: a}", r"evaluation\.reference .*has no effect without `systems`"),
         (DATA + SYSTEMS + "evaluation: {reference: aa}", r"is 'aa', wanted one of a, b\. Did you mean `a`\?"),

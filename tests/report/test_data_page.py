@@ -39,8 +39,12 @@ def record() -> DataRecord:
         fingerprint="ef" * 32,
     )  # fmt: skip
     step = StepRecord(
-        step="near_duplicates", version=3, looked_at=1240, doubts=60, counts={"near duplicate": 60},
-        tables={"pairs_by_split": [{"split": "train", "rows": 40, "share": 0.5}, {"split": EVIL, "rows": None}]},
+        step="near_duplicates", version=3, looked_at=1240, doubts=60, counts={"near duplicate": 60, "clusters": 0},
+        tables={
+            "pairs_by_split": [
+                {"split": "train", "rows": 40, "share": 0.5, "median": 195.04}, {"split": EVIL, "rows": None},
+            ],
+        },
         notes=(f"not looked at: {EVIL}",), done={"dropped from train": 12, "flagged": 48},
     )  # fmt: skip
     rows = tuple(
@@ -58,7 +62,7 @@ def record() -> DataRecord:
             RowGroup(what="doubted", reason="near duplicate", step="near_duplicates, version 3", count=60, rows=rows),
             RowGroup(what="rejected", reason="empty text", step="", count=1, rows=(gone,)),
         ),
-        to_decide=(ToDecide(what="60 doubts", rows=60, how=f"metier {EVIL}"),),
+        to_decide=(ToDecide(what="Near copies.", rows=60, how=f"metier {EVIL}", reasons={"near_duplicate": 60}),),
         texts=True, decided=2,
     )  # fmt: skip
 
@@ -130,9 +134,10 @@ def test_the_numbers_are_those_of_the_record(record: DataRecord) -> None:
         "Rows read1,240 from 2 files", "12 dropped from train, 48 flagged", "The first 3 of 60 rows: near duplicate.",
         "tickets.csv, row 1 see also tickets.csv row 9", "sure: 0.910", "All rows: empty text.", "tickets.csv, row 77",
         "CC-BY-NC-4.0 forbids commercial use", "licence unknown:", "7 duplicate", "own file", "pairs by split",
-        "2 decisions of a person so far",
+        "2 decisions of a person so far", "Near copies. 60 near duplicate 60 metier", "0.500", "195.0",
     ):  # fmt: skip
         assert words in text, words
+    assert "0 clusters" not in text
 
 
 def test_a_long_text_is_cut_and_a_hidden_one_is_not_there(record: DataRecord) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,14 +17,15 @@ from metier.data.privacy.strict import TextPolicy
 from metier.data.privacy.vault_key import VaultKey
 from metier.data.records import Choice, Conversation, Input, Message, Record
 from metier.evaluation.closer.swaps import SwappedAnswers, report_swaps
+from metier.evaluation.compare import compare
 from metier.evaluation.evaluate import About, RecordSet, evaluate_items, evaluate_system
-from metier.evaluation.files import read_evaluations
+from metier.evaluation.files import read_evaluations, write_comparison, write_evaluation
 from metier.evaluation.hidden import without_texts
 from metier.evaluation.looks import read_look
 from metier.evaluation.results import Answer, Item
-from metier.evaluation.swap_values import SwapReport
+from metier.evaluation.swap_values import MOVED, SwapReport
 from metier.evaluation.systems import AnswerOptions
-from metier.evaluation.verify import verify_evaluations
+from metier.evaluation.verify import not_recounted, verify_evaluations
 from metier.recipe.sections import BiasSection, EvaluationSection
 from metier.report.cleaning import changed
 from metier.stages.copies import NO_ANSWER, ask_copies, ask_copies_of_base, write_swaps
@@ -146,15 +148,19 @@ def test_labels_that_name_the_group_are_not_swapped(shop: Any) -> None:
     assert any("no copies in gender: the labels name it" in event.message for event in shop.heard)
 
 
-def test_written_answers_are_expected_to_be_swapped_along(shop: Any) -> None:
-    shop.recipe.task, shop.data.labels = "generation", ()
-    records: list[Record] = [
+def wives() -> list[Record]:
+    return [
         Conversation(
             id=f"{n}-0", text=f"my wife is late {n}",
             messages=(Message(role="user", content=f"my wife is late {n}"), Message(role="assistant", content="gold")),
         )
         for n in range(12)
     ]  # fmt: skip
+
+
+def test_written_answers_are_expected_to_be_swapped_along(shop: Any) -> None:
+    shop.recipe.task, shop.data.labels = "generation", ()
+    records = wives()
     fair = Planted(lambda text: f"call your {'wife' if 'wife' in text else 'husband'}", labelled=False)
     share = changed(ask(shop, fair, records)["copies-gender"])
     assert share is not None and share.value == 0.0 and share.n == 12
@@ -197,6 +203,102 @@ def test_what_training_added_is_told_from_what_the_base_did(shop: Any) -> None:
     assert verify_evaluations(shop.folder.evaluation) == ()
 
 
+@pytest.fixture
+def judged(shop: Any) -> Path:
+    """A finished set with a look at copies beside it: a fair base, and a model that finds mothers less sure."""
+    sure = Planted(biased, sure=lambda text: 0.6 if "mother" in text else 0.9)
+    base = Planted(lambda text: "granted", name="zero_shot", sure=lambda text: 0.8)
+    return finished(shop, sure, base, loans())
+
+
+def finished(shop: Any, tuned: Planted, base: Planted, records: list[Record]) -> Path:
+    """What a run leaves of a set: answers, the comparison, and what copies changed."""
+    shop.recipe.data.bias = BiasSection(counterfactuals=True)
+    place, found = shop.folder.evaluation_of("test").path, []
+    for system in (base, tuned):
+        found.append(
+            evaluate_system(
+                system, shop.record_set("test", records), section=shop.recipe.evaluation, seed=17, losses=False
+            )
+        )
+        write_evaluation(without_texts(found[-1], shop.policy), place)
+    section = EvaluationSection(
+        resamples=200, primary_metric="macro_f1" if shop.recipe.task == "classification" else "chrf"
+    )
+    write_comparison(compare(found[1], found[:1], section=section, openings=1, seed=17), place)
+    asked = ask_copies_of_base(shop, [base], found[:1], records)
+    write_swaps(shop, "test", ask_copies(shop, tuned, found[1], records), asked)
+    assert verify_evaluations(shop.folder.evaluation) == ()
+    return Path(place)
+
+
+@pytest.mark.parametrize("number", ["changed", "moved", "base_moved", "change", "moved_change"])
+def test_one_changed_digit_of_a_look_at_copies_is_found(judged: Path, number: str) -> None:
+    path = judged / "swaps.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["dimensions"][0][number]["value"] += 0.001
+    path.write_text(json.dumps(content), encoding="utf-8")
+    (found,) = verify_evaluations(judged.parent)
+    assert found.where == f"test/swaps.json.dimensions[0].{number}.value"
+
+
+def test_another_answer_to_a_copy_is_found(judged: Path) -> None:
+    path = judged.parent / "copies-gender" / "items-tuned.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows[0]["answer"] = rows[0]["gold"]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    places = {found.where for found in verify_evaluations(judged.parent)}
+    assert "test/swaps.json.dimensions[0].changed.value" in places
+
+
+def test_a_dimension_that_is_kept_quiet_is_found(judged: Path) -> None:
+    path = judged / "swaps.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["dimensions"] = []
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert "test/swaps.json.dimensions" in {found.where for found in verify_evaluations(judged.parent)}
+
+
+@dataclass
+class Writing(Planted):
+    """Answers in writing, and says how probable an answer is to it: less so where a wife is spoken of."""
+
+    labelled: bool = False
+
+    def target_logprobs(self, records: Sequence[Record]) -> list[tuple[float, int] | None]:
+        return [(-2.0 if "wife" in record.text else -1.0, 2) for record in records]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_how_far_written_answers_moved_is_in_the_items(shop: Any, strict: bool) -> None:
+    shop.recipe.task, shop.data.labels = "generation", ()
+    if strict:
+        shop.policy = TextPolicy(strict=True, key=VaultKey(b"k" * 32))
+    place = finished(shop, Writing(lambda text: "call her"), Writing(lambda text: "no", name="zero_shot"), wives())
+    path = place.parent / "copies-gender" / "items-tuned.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert {row["counts"][MOVED][0] for row in rows} == {0.5}
+    assert any(said.startswith("how far log-probabilities") for said in not_recounted(place.parent))
+    rows[0]["counts"][MOVED] = [0.7]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert "test/swaps.json.dimensions[0].moved.value" in {each.where for each in verify_evaluations(place.parent)}
+
+
+def test_copies_that_were_answered_before_a_kill_are_not_asked_again(shop: Any) -> None:
+    shop.recipe.task, shop.data.labels = "generation", ()
+    tuned, base = Writing(lambda text: "call her"), Writing(lambda text: "no", name="zero_shot")
+    place = finished(shop, tuned, base, wives())
+    before = (place / "swaps.json").read_bytes()
+
+    def never(text: str) -> str | None:
+        raise AssertionError("asked again")
+
+    answered = [read_evaluations(place, systems=[name])[0] for name in ("zero_shot", "tuned")]
+    asked = ask_copies_of_base(shop, [Writing(never, name="zero_shot")], answered[:1], wives())
+    write_swaps(shop, "test", ask_copies(shop, Writing(never), answered[1], wives()), asked)
+    assert (place / "swaps.json").read_bytes() == before
+
+
 def test_a_bias_that_the_base_had_is_not_laid_to_training(shop: Any) -> None:
     (gender,) = against_base(shop, Planted(biased), Planted(biased, name="zero_shot"), loans()).dimensions
     assert gender.changed.value == 1.0 and gender.verdict == "no evidence" and gender.p_holm == 1.0
@@ -235,13 +337,7 @@ def test_without_a_base_it_is_said_why(shop: Any) -> None:
 def test_under_strict_answers_are_compared_and_not_their_hashes(shop: Any) -> None:
     shop.recipe.task, shop.data.labels = "generation", ()
     shop.policy = TextPolicy(strict=True, key=VaultKey(b"k" * 32))
-    records: list[Record] = [
-        Conversation(
-            id=f"{n}-0", text=f"my wife is late {n}",
-            messages=(Message(role="user", content=f"my wife is late {n}"), Message(role="assistant", content="gold")),
-        )
-        for n in range(12)
-    ]  # fmt: skip
+    records = wives()
     fair = Planted(lambda text: f"call your {'wife' if 'wife' in text else 'husband'}", labelled=False)
     answered = evaluate_system(
         fair, shop.record_set("test", records), section=shop.recipe.evaluation, seed=17, losses=False

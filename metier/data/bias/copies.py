@@ -68,6 +68,8 @@ def write_copies(
         path.unlink()
     where = ", ".join(f"{count:,} in {name}" for name, count in sorted(maker.made.items())) or "none could be made"
     left = f"; {maker.known:,} left out, as a split has such a text" if maker.known else ""
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(maker.left_out.items()))
+    left += f"; named a group and could not be copied: {reasons}" if reasons else ""
     told = f"; {how}" if "gender" in maker.made else ""
     notices.append(
         f"data.bias.augment: counterfactual copies of train rows to be trained on as well: {where}{left}{told}"
@@ -94,6 +96,8 @@ class _Maker:
         """Copies by dimension."""
         self.known = 0
         """Copies that were left out."""
+        self.left_out: Counter[str] = Counter()
+        """Records that name a group of a dimension and have no copy in it, by reason."""
 
     def copies(self, number: int, record: Record) -> Iterator[Record]:
         """The copies of one train record.
@@ -104,8 +108,9 @@ class _Maker:
         """
         if not is_drawn(number, self._settings):
             return
-        made = 0
-        for dimension, copy in copies_of(record, self._swapper, number).made:
+        found, made = copies_of(record, self._swapper, number), 0
+        self.left_out.update(found.left_out.values())
+        for dimension, copy in found.made:
             if made == self._settings.most_copies:
                 return
             said = _text_key(copy)

@@ -10,41 +10,19 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from metier.data.bias.english import reads_as_english
 from metier.data.bias.matching import plain, small, whole_words
 from metier.data.bias.pronouns import Tagger
 from metier.data.bias.swaps import Swap, Swapped, bound_words, is_partial, packaged_swaps, swapped
-from metier.data.cleaning.rows import Finding, Row, Rows
 from metier.errors import DataError
 
-STEP, VERSION = "counterfactual copies", 1
 LABEL_NAMES_GROUP, BOUND = "label names the group", "bound to its group"
 QUOTED, PARTIAL = "speaks about the word", "could be swapped in part only"
 _LABEL_WORDS = re.compile(r"[^\W_]+(?:'s)?")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copy:
-    """One row as it would be of another group."""
-
-    key: int
-    """Of the row that it is a copy of."""
-    split: str
-    dimension: str
-    swap: str
-    """`gender: male and female`."""
-    text: str
-    answer: str
-    """The label, as it was; a written answer with the same words swapped."""
-    words: int
-    """How many were replaced."""
-    reversible: bool
-    """Whether the same swap gives the original back, letter by letter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,15 +34,6 @@ class SwappedParts:
     parts: tuple[str, ...]
     words: int
     reversible: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Copies:
-    """What became of one row."""
-
-    made: tuple[Copy, ...] = ()
-    left_out: Mapping[str, str] = field(default_factory=dict)
-    """Dimension -> why the row has no copy in it, though it names a group."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,29 +87,6 @@ class Swapper:
     def refused(self) -> dict[str, tuple[str, ...]]:
         """Dimensions left out as a whole, with the words that labels have in common with them."""
         return {name: tuple(sorted(one.names_label)) for name, one in self._dimensions.items() if one.names_label}
-
-    def copies(self, row: Row) -> Copies:
-        """All copies of a row.
-
-        Args:
-            row: A row; its answer is swapped along where it is written text.
-        """
-        parts = (row.text,) if row.labelled or not row.answer else (row.text, row.answer)
-        made, left_out = self.swap_parts(parts, answers=len(parts) - 1, turn=row.key)
-        copies = [
-            Copy(
-                key=row.key,
-                split=row.split,
-                dimension=one.dimension,
-                swap=one.swap,
-                text=one.parts[0],
-                answer=one.parts[1] if len(parts) > 1 else row.answer,
-                words=one.words,
-                reversible=one.reversible,
-            )
-            for one in made
-        ]
-        return Copies(made=tuple(copies), left_out=left_out)
 
     def swap_parts(
         self, parts: Sequence[str], *, answers: int = 0, turn: int = 0
@@ -216,41 +162,6 @@ class Swapper:
         """
         tags = self._tagger(text) if self._tagger is not None and swap.dimension == "gender" else None
         return swapped(text, swap, tags)
-
-
-def count_copies(rows: Rows, swapper: Swapper) -> Finding:
-    """How many copies the rows would give, by dimension, and what is left out and why.
-
-    Args:
-        rows: All rows.
-        swapper: Which swaps.
-    """
-    made: Counter[str] = Counter()
-    whole: Counter[str] = Counter()
-    reasons: Counter[tuple[str, str]] = Counter()
-    for row in rows:
-        copies = swapper.copies(row)
-        made.update(copy.swap for copy in copies.made)
-        whole.update(copy.swap for copy in copies.made if copy.reversible)
-        reasons.update(copies.left_out.items())
-    refused = swapper.refused
-    return Finding(
-        step=STEP,
-        version=VERSION,
-        looked_at=len(rows),
-        counts={"copies": sum(made.values()), "left out": sum(reasons.values())},
-        tables={
-            "copies": [{"swap": name, "copies": made[name], "reversible": whole[name]} for name in sorted(made)],
-            "left out": [
-                {"dimension": name, "reason": reason, "rows": count}
-                for (name, reason), count in sorted(reasons.items())
-            ],
-        },
-        notes=tuple(
-            f"No copies in {name}: the labels name it ({', '.join(words)}), so a swap would change the right answer."
-            for name, words in refused.items()
-        ),
-    )
 
 
 def _dimension(name: str, swaps: tuple[Swap, ...], in_labels: set[str]) -> _Dimension:

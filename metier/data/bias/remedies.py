@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from metier.data.bias.associations import Association
-from metier.data.bias.counterfactuals import Copy, Swapper
 from metier.data.bias.mentions import Coded
 from metier.data.bias.swaps import packaged_swaps
-from metier.data.cleaning.rows import Rows
 from metier.errors import DataError
 
 Weights = npt.NDArray[np.float32]
@@ -133,25 +131,6 @@ def _factors(
     ratio = np.divide(expected, table, out=np.ones_like(table), where=table > 0)
     factors[used] = ratio.reshape(-1)[cells]
     return factors
-
-
-def augment(rows: Rows, swapper: Swapper, settings: AugmentSettings = AugmentSettings()) -> Iterator[Copy]:
-    """Counterfactual copies of train rows, in the order of the rows.
-
-    Args:
-        rows: All rows; only those of train are copied.
-        swapper: Which swaps, and for which labels none.
-        settings: How many.
-
-    Raises:
-        DataError: `largest_share` is not between 0 and 1.
-    """
-    if not 0 <= settings.largest_share <= 1:
-        raise DataError("data.bias.augment_share", f"is {settings.largest_share}", "a number from 0 to 1")
-    for row in rows:
-        if row.split != "train" or not is_drawn(row.key, settings):
-            continue
-        yield from swapper.copies(row).made[: settings.most_copies]
 
 
 def is_drawn(key: int, settings: AugmentSettings) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metier.data.bias.mentions import Coded
+from metier.data.cleaning.before import Before
 from metier.data.cleaning.folds import GIANT
 from metier.data.cleaning.language import UNKNOWN, Languages, LanguageSettings, identify_rows
 from metier.data.cleaning.lengths import CountTokens
@@ -20,6 +22,7 @@ from metier.data.cleaning.same_texts import SameSettings, SameTexts, find_same_t
 from metier.errors import MissingPackage
 from metier.recipe.sections import DataSection
 
+V = TypeVar("V")
 Losses = Mapping[int, float]
 """Mean negative log-likelihood of answers' tokens, in nats, by the rows' keys."""
 
@@ -47,6 +50,8 @@ class Aids:
     a start."""
     settled: frozenset[int] = frozenset()
     """Keys of rows that a person looked at and kept: policy does nothing to them."""
+    before: Mapping[int, Before] = field(default_factory=dict)
+    """What the repairs took out of rows, by the rows' keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,10 +158,16 @@ class Look:
 
     def losses_by_position(self, losses: Losses | None) -> Losses | None:
         """Losses of the rows that are here, by position."""
-        if losses is None:
-            return None
-        places = self.numbered.positions(list(losses))
-        return {place: losses[int(self.numbered.keys[place])] for place in places.tolist()}
+        return None if losses is None else self._by_position(losses)
+
+    @cached_property
+    def before(self) -> Mapping[int, Before]:
+        """What the repairs took out of rows, by position."""
+        return self._by_position(self.aids.before)
+
+    def _by_position(self, by_key: Mapping[int, V]) -> dict[int, V]:
+        places = self.numbered.positions(list(by_key))
+        return {place: by_key[int(self.numbered.keys[place])] for place in places.tolist()}
 
     def columns(self) -> list[Coded]:
         """The user's own columns, by position."""

@@ -4,7 +4,9 @@ Four signs, each of a group of rows: answers far more alike than the prompts tha
 phrase of the prompt and several of the answer, not copied from it, in exactly the same rows (`same phrase`); a prompt
 phrase whose answers are made of words that nobody else uses (`odd answer`); one long answer to prompts that have
 nothing in common (`repeated answer`). How alike texts are is their mean cosine in 64 random signs for each word,
-weighted by rarity (random projection, Achlioptas 2003): sums by phrase are enough, no text is kept.
+weighted by rarity (random projection, Achlioptas 2003): sums by phrase are enough, no text is kept. Of an answer only
+the words count that its prompt does not have: whoever asks about `ogg` files gets answers about `ogg` files, which are
+alike for an honest reason. A planted answer that says nothing but what was asked is therefore not found by this sign.
 """
 
 from __future__ import annotations
@@ -61,14 +63,23 @@ class _Weights:
         np.add.at(self.rows, pair & ((1 << _WORD_BITS) - 1), 1)
         self.count += tokens.rows
 
-    def signs(self, tokens: Tokens) -> npt.NDArray[np.float32]:
-        """One row of length 1 for each text, shape (rows, SIGNS); 0 for a text without words."""
+    def signs(self, tokens: Tokens, asked: Tokens | None = None) -> npt.NDArray[np.float32]:
+        """One row of length 1 for each text, shape (rows, SIGNS); 0 for a text without words.
+
+        Args:
+            tokens: Of the texts.
+            asked: Of the texts that they answer: their words do not count, so that rows are shorter by as much.
+        """
         row, code = _distinct(tokens)
         weight = np.log(self.count / np.maximum(self.rows[_slot(code)], 1)).astype(np.float32)
         bits = np.unpackbits(mixed(code).view(np.uint8).reshape(-1, 8), axis=1)
+        each = (bits.astype(np.float32) * 2 - 1) * weight[:, None]
         total = np.zeros((tokens.rows, SIGNS), dtype=np.float32)
-        np.add.at(total, row, (bits.astype(np.float32) * 2 - 1) * weight[:, None])
+        np.add.at(total, row, each)
         length = np.linalg.norm(total, axis=1, keepdims=True)
+        if asked is not None:
+            said_back = np.isin(_of_row(code, row), _of_row(asked.code, asked.row))
+            np.subtract.at(total, row[said_back], each[said_back])
         unit: npt.NDArray[np.float32] = total / np.maximum(length, 1e-6)
         return unit
 
@@ -87,6 +98,8 @@ class _Sums:
         self.signs = signs
         self.prompts = np.zeros((groups if signs else 0, SIGNS), dtype=np.float32)
         self.answers = np.zeros((groups if signs else 0, SIGNS), dtype=np.float32)
+        self.answers_alone = np.zeros(groups)
+        """Sum of the squared lengths of the answers' signs."""
         self.odd = np.zeros(groups)
         self.rows = np.zeros(groups, dtype=np.int64)
         self.marks = np.zeros(groups, dtype=np.uint64)
@@ -103,13 +116,17 @@ class _Sums:
         belongs = csr_matrix((np.ones(len(row), dtype=np.float32), (place, row)), shape=(len(here), len(batch.keys)))
         self.prompts[here] += belongs @ batch.prompts
         self.answers[here] += belongs @ batch.answers
+        self.answers_alone[here] += belongs @ np.einsum("ij,ij->i", batch.answers, batch.answers)
         self.odd[here] += belongs @ batch.odd
         self.rows[here] += np.bincount(place, minlength=len(here))
 
-    def alike(self, sums: npt.NDArray[np.float32]) -> Floats:
-        """Mean cosine of two different rows of each group."""
+    def alike(self) -> tuple[Floats, Floats]:
+        """Mean cosine of two different prompts, and of two different answers, of each group."""
+        return self._mean(self.prompts, self.rows), self._mean(self.answers, self.answers_alone)
+
+    def _mean(self, sums: npt.NDArray[np.float32], alone: Floats | Ints) -> Floats:
         squares = np.einsum("ij,ij->i", sums, sums, dtype=np.float64)
-        result: Floats = (squares - self.rows) / np.maximum(self.rows * (self.rows - 1), 1)
+        result: Floats = (squares - alone) / np.maximum(self.rows * (self.rows - 1), 1)
         return result
 
 
@@ -162,12 +179,12 @@ def find_payloads(rows: Rows, keep: Bools, repeated: Codes, settings: PayloadSet
     asked = frequent_phrases(rows, keep, read_text, fewest=settings.fewest, most=most)
     said = frequent_phrases(rows, keep, read_answer, fewest=settings.fewest, most=most)
     prompts, answers, wholes, usual = _add_up(rows, keep, asked, said, repeated)
-    alike, unlike = prompts.alike(prompts.answers), prompts.alike(prompts.prompts)
+    unlike, alike = prompts.alike()
     odd = prompts.odd / np.maximum(prompts.rows, 1)
     same = (alike >= settings.alike) & (alike - unlike >= settings.beyond)
     strange = ~same & (odd >= settings.odd) & (odd >= 3 * usual)
     pairs = _same_rows(prompts, answers, np.flatnonzero(unlike <= settings.unlike), settings.phrases)
-    alone = wholes.alike(wholes.prompts) <= settings.unrelated
+    alone = wholes.alike()[0] <= settings.unrelated
     strength = {"same answer": alike, "odd answer": odd}
     wanted = np.unique(np.concatenate((np.flatnonzero(same), np.flatnonzero(strange), *[p[:1] for p in pairs])))
     keys, copied, whole_keys = _collect(rows, keep, asked, said, (wanted, pairs, repeated[alone]), settings)
@@ -207,7 +224,7 @@ def _add_up(
         batch = _Batch(
             keys=keys,
             prompts=rare_asked.signs(asking),
-            answers=rare_said.signs(saying),
+            answers=rare_said.signs(saying, asking),
             odd=rare_said.oddness(saying),
         )
         odd += float(batch.odd.sum())
@@ -272,14 +289,18 @@ def _collect(
 
 def _has_word_of_prompt(saying: Tokens, start: Ints, length: Ints, asking: Tokens) -> Bools:
     """Whether a phrase of an answer has a word that its prompt has too."""
-    known = np.unique(mixed(asking.code + asking.row.astype(np.uint64)))
+    known = np.unique(_of_row(asking.code, asking.row))
     shared = np.zeros(len(start), dtype=np.bool_)
     for step in range(int(length.max(initial=0))):
         inside = step < length
         token = np.where(inside, start + step, start)
-        code = mixed(saying.code[token] + saying.row[token].astype(np.uint64))
-        shared |= inside & np.isin(code, known) & ~saying.symbol[token]
+        shared |= inside & np.isin(_of_row(saying.code[token], saying.row[token]), known) & ~saying.symbol[token]
     return shared
+
+
+def _of_row(code: Codes, row: Ints) -> Codes:
+    """One number for a word of a row."""
+    return mixed(code + row.astype(np.uint64))
 
 
 def _distinct(tokens: Tokens) -> tuple[Ints, Codes]:

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +20,12 @@ from metier.data.cleaning.folds import order_of
 from metier.data.cleaning.ngrams import Bools, Codes, Ints
 from metier.data.cleaning.payloads import PayloadSettings, answer_codes, find_payloads, repeated_answers
 from metier.data.cleaning.phrases import MOST_IN_ALL, MOST_PHRASES, MOST_READ, Phrases, read_answer, token_batches
-from metier.data.cleaning.rows import Doubt, Finding, Rows
+from metier.data.cleaning.rows import CountsOfPart, Doubt, Finding, Rows
 from metier.data.cleaning.triggers import Trigger, TriggerSettings, find_label_triggers
 from metier.data.table import counted
 
 STEP = "poison"
-VERSION = 1
+VERSION = 2
 REASONS = {
     "label": "trigger of a label",
     "same answer": "trigger of an answer",
@@ -44,6 +45,10 @@ _DISGUISES = {
     "look-alike letters": "words with letters of another script that look Latin",
     "identity shift": "orders that change whom a model obeys",
 }
+_MAY_BE_HONEST = (
+    "a group may be honest: a courtesy with its usual reply, or a narrow subject with one answer, looks the same; read "
+    "some of its rows before they are dropped"
+)
 _LARGEST_TABLE = 50
 
 
@@ -80,7 +85,9 @@ class _Facts:
     by_source: Counter[tuple[str, str]]
 
 
-def screen_poison(rows: Rows, settings: PoisonSettings | None = None) -> Finding:
+def screen_poison(
+    rows: Rows, settings: PoisonSettings | None = None, *, before: Mapping[int, CountsOfPart] = MappingProxyType({})
+) -> Finding:
     """Doubt the rows of groups that look planted, and single texts that hide something.
 
     Groups are found by phrase and answer (`triggers.py`, `payloads.py`); single texts by hidden characters,
@@ -90,10 +97,11 @@ def screen_poison(rows: Rows, settings: PoisonSettings | None = None) -> Finding
     Args:
         rows: All rows, best before hidden characters are repaired away.
         settings: What is looked at.
+        before: Key of a repaired row -> how often each disguise was in its `text` or `answer` before.
     """
     settings = settings or PoisonSettings()
     started = time.perf_counter()
-    facts = _look(rows, settings)
+    facts = _look(rows, settings, before)
     sought = np.flatnonzero(facts.group)
     notes = []
     most = min(settings.look_at, int(np.searchsorted(np.cumsum(facts.length[sought], dtype=np.int64), MOST_IN_ALL)))
@@ -131,6 +139,7 @@ def screen_poison(rows: Rows, settings: PoisonSettings | None = None) -> Finding
         tables=tables,
         notes=(
             *notes,
+            *[_MAY_BE_HONEST] * bool(groups),
             "a trigger in fewer rows than the settings say, in rows that deserve their label, or among the rarest of "
             f"more than {MOST_PHRASES:,} frequent phrases, is not found",
         ),
@@ -163,7 +172,7 @@ def merged(triggers: Sequence[Trigger]) -> list[Trigger]:
     return sorted(groups, key=lambda one: (-len(one.keys), one.keys.tolist()))
 
 
-def _look(rows: Rows, settings: PoisonSettings) -> _Facts:
+def _look(rows: Rows, settings: PoisonSettings, before: Mapping[int, CountsOfPart]) -> _Facts:
     count = len(rows)
     facts = _Facts(
         group=np.zeros(count, dtype=np.bool_),
@@ -189,7 +198,10 @@ def _look(rows: Rows, settings: PoisonSettings) -> _Facts:
             if row.labelled:
                 facts.label[row.key] = labels.setdefault(row.answer, len(labels))
         for place, text in (("text", row.text), ("answer", "" if row.labelled else row.answer)):
-            for kind, times in disguises(text).items():
+            was = before[row.key](place) if row.key in before else {}
+            now = disguises(text)
+            for kind in dict.fromkeys((*now, *was)):
+                times = max(now.get(kind, 0), was.get(kind, 0))
                 detail = f"its {place} has {_DISGUISES[kind]}, {counted(times, 'time')}"
                 facts.doubts.append(Doubt(key=row.key, step=STEP, reason=kind, detail=detail))
                 facts.by_source[row.source, kind] += 1

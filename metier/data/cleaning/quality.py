@@ -198,14 +198,6 @@ class QualitySettings:
     """Doubts given at most, of the first rows; the rest is only counted."""
 
 
-def quality_flags(text: str, rules: tuple[str, ...] = tuple(QUALITY_RULES)) -> tuple[str, ...]:
-    """Names of the rules that `text` breaks, of those that mean something for a text of its length."""
-    measured = Measured(text)
-    return tuple(
-        name for name in rules if _applies(QUALITY_RULES[name], measured) and QUALITY_RULES[name].flags(measured)
-    )
-
-
 def screen_quality(rows: Rows, settings: QualitySettings | None = None) -> Finding:
     """Flag texts by the rules; one doubt for each row and rule, whose reason is the rule's name.
 

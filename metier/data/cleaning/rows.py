@@ -7,12 +7,14 @@ Finding  all that one step has to say: its doubts, counts and small tables
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 SPLITS = ("train", "validation", "test", "unsplit")
 """Where a row may stand when a step looks; `unsplit`: splits are not drawn yet."""
+CountsOfPart = Callable[[str], Mapping[str, int]]
+"""How often something was seen in a part of a row, `text` or `answer`, by its kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

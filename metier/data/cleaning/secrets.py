@@ -12,19 +12,20 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from metier.data.cleaning.rows import Doubt, Finding, Rows
+from metier.data.cleaning.rows import CountsOfPart, Doubt, Finding, Rows
 from metier.errors import MissingPackage
 
 if TYPE_CHECKING:
     from detect_secrets.plugins.keyword import KeywordDetector
 
 STEP = "secrets"
-VERSION = 1
+VERSION = 2
 MASK = "<SECRET>"
 BASIC_AUTH = "Basic Auth Credentials"
 JSON_TOKEN = "JSON Web Token"
@@ -127,12 +128,15 @@ def mask_secrets(text: str) -> str:
     return text
 
 
-def screen_secrets(rows: Rows, settings: SecretSettings | None = None) -> Finding:
+def screen_secrets(
+    rows: Rows, settings: SecretSettings | None = None, *, before: Mapping[int, CountsOfPart] = MappingProxyType({})
+) -> Finding:
     """Doubt rows with a secret in the text or the written answer; the doubt says the kind and never the secret.
 
     Args:
         rows: All rows.
         settings: Default: `SecretSettings()`.
+        before: Key of a row in which secrets were masked -> how often each kind was in `text` or `answer`.
 
     Raises:
         MissingPackage: detect-secrets is not installed, and a text has to be looked at with it.
@@ -145,11 +149,11 @@ def screen_secrets(rows: Rows, settings: SecretSettings | None = None) -> Findin
     for row in rows:
         looked_at += 1
         for part, text in (("text", row.text), ("answer", "" if row.labelled else row.answer)):
-            secrets = find_secrets(text, assignments=settings.assignments)
+            secrets = Counter(secret.kind for secret in find_secrets(text, assignments=settings.assignments))
+            secrets.update(before[row.key](part) if row.key in before else {})
             if secrets:
-                names = sorted({secret.kind for secret in secrets})
-                kinds.update((name, part) for name in names)
-                doubts.append(_doubt(row.key, part, names, len(secrets)))
+                kinds.update((name, part) for name in secrets)
+                doubts.append(_doubt(row.key, part, sorted(secrets), secrets.total()))
     return Finding(
         step=STEP,
         version=VERSION,

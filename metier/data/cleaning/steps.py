@@ -221,9 +221,8 @@ def _outliers(look: Look) -> Finding:
 
 
 def _secrets(look: Look) -> Finding:
-    # Where they are masked, only the rows as they were read still have them.
-    masked = look.section.secrets == "mask"
-    return secrets.screen_secrets(look.raw if masked else look.rows)
+    # Where they are masked, they were noted before: no text has them any more.
+    return secrets.screen_secrets(look.rows, before={key: each.of_secrets for key, each in look.before.items()})
 
 
 def _with_keys(finding: Finding) -> list[str]:
@@ -233,8 +232,12 @@ def _with_keys(finding: Finding) -> list[str]:
 
 
 def _poison(look: Look) -> Finding:
-    # Repairs would have taken hidden characters away.
-    return poison.screen_poison(look.raw, poison.PoisonSettings(seed=look.seed))
+    # Repairs have taken hidden characters away: of groups in texts that may be kept as they were read they are signs.
+    return poison.screen_poison(
+        look.raw,
+        poison.PoisonSettings(seed=look.seed),
+        before={key: each.of_disguises for key, each in look.before.items()},
+    )
 
 
 def _suggested(doubt: Doubt, section: DataSection) -> bool:
@@ -347,3 +350,8 @@ STEPS: tuple[Step, ...] = (
     ),
 )  # fmt: skip
 """In the order in which they run."""
+
+
+def rule_versions() -> dict[str, int]:
+    """Version of each step's rules, by its name: data that was prepared under others is not what it would be now."""
+    return {step.name: step.version for step in STEPS}

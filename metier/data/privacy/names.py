@@ -52,10 +52,6 @@ class NameLists:
         """Whether it is a first name."""
         return not set("mfu").isdisjoint(self.uses.get(word.casefold(), ""))
 
-    def is_last(self, word: str) -> bool:
-        """Whether it is a surname."""
-        return "l" in self.uses.get(word.casefold(), "")
-
     def is_name(self, word: str) -> bool:
         """Whether it is either."""
         return word.casefold() in self.uses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,13 +13,18 @@ from metier.data.record.decisions import Decision, load_decisions
 from metier.data.record.findings import Doubted, read_doubts, read_lines, read_steps
 from metier.data.record.licences import Licences, check_licences
 from metier.data.record.restore import read_card
-from metier.data.record.summary import DataRecord, RowGroup, RowLine, StepRecord, ToDecide
+from metier.data.record.summary import DataRecord, RowGroup, RowLine, ToDecide
 from metier.data.record.texts import RowText, texts_of
 from metier.data.records import Changed, Rejected
 from metier.errors import RunFolderError
 from metier.store.run_folder import DataFolder, RunFolder, read_state
 from metier.store.values import from_plain
 
+GRAVEST = (
+    "poison", "secrets", "personal data", "contradictions", "wrong_labels", "wrong_answers", "leakage", "rare_labels",
+    "duplicates", "language", "outliers", "lengths", "odd texts", "quality",
+)  # fmt: skip
+"""Steps whose doubts a person should look at first, in order; others come after them."""
 SHOWN = 50
 """Rows of each kind that are kept by default."""
 
@@ -144,7 +150,7 @@ def read_data_record(run: RunFolder, *, shown: int = SHOWN) -> DataRecord:
         stages=file.stages,
         licences=licences,
         groups=groups.all(),
-        to_decide=tuple(_to_decide(file.steps, groups, licences, run)),
+        to_decide=tuple(_to_decide(groups, licences, run)),
         texts=words.texts,
         decided=len(decisions),
     )
@@ -234,18 +240,33 @@ def _line(doubt: Doubted, said: Mapping[tuple[str, str], RowText], *, texts: boo
     )
 
 
-def _to_decide(
-    steps: tuple[StepRecord, ...], groups: _Groups, licences: Licences, run: RunFolder
-) -> Iterator[ToDecide]:
+def _to_decide(groups: _Groups, licences: Licences, run: RunFolder) -> Iterator[ToDecide]:
+    """The licences, then the doubts step by step, the gravest first."""
+    from metier.data.cleaning.steps import STEPS
+
     if licences.unknown and licences.policy != "allow":
         files = ", ".join(licences.unknown[:5]) + (" and others" if len(licences.unknown) > 5 else "")
         what = f"Under which licence may these files be used: {files}?"
         yield ToDecide(what=what, rows=0, how='data.licenses: {"*": CC-BY-4.0}, with the licence that is right')
+    by_step: dict[str, dict[str, int]] = {}
     for kind, count in groups.counts.items():
         if kind.what == "doubted":
-            what = f"{kind.reason}: keep, drop, relabel or edit?"
-            how = f'metier data review export {run.path.name} review.xlsx --only "{kind.reason}"'
-            yield ToDecide(what=what, rows=count, how=how)
+            by_step.setdefault(kind.step.partition(",")[0], {})[kind.reason] = count
+    says = {step.name: step.says for step in STEPS}
+    for name in sorted(by_step, key=lambda one: GRAVEST.index(one) if one in GRAVEST else len(GRAVEST)):
+        reasons = dict(sorted(by_step[name].items(), key=lambda pair: -pair[1]))
+        command = ["metier", "data", "review", "export", _as_typed(run), "review.xlsx", "--only", name]
+        yield ToDecide(
+            what=says.get(name, f"{name.replace('_', ' ').capitalize()}."),
+            rows=sum(reasons.values()),
+            how=shlex.join(command),
+            reasons=reasons,
+        )
+
+
+def _as_typed(run: RunFolder) -> str:
+    """The run's folder in a command; of one that was named from the root only its name: the page may be passed on."""
+    return run.path.name if run.path.is_absolute() else run.path.as_posix()
 
 
 def _section(recipe: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -93,7 +93,7 @@ def export_review(
         folder: The run's data folder.
         sheet: Where it goes; `.xlsx` or `.csv`.
         texts: Whether texts and answers are shown. False: rows by number and hash only.
-        reasons: Only these. Empty: all.
+        reasons: Only these, or all reasons of these steps. Empty: all.
         label_names: `data.label_names` of the run's recipe.
 
     Raises:
@@ -107,11 +107,11 @@ def export_review(
     doubts = list(review_doubts(folder))
     if not doubts:
         raise DataError(str(folder), "holds no doubts: there is nothing to review", "a run whose data steps found some")
-    known = sorted({doubt.reason for doubt in doubts})
+    known = [*sorted({doubt.reason for doubt in doubts}), *sorted({doubt.step for doubt in doubts})]
     for reason in reasons:
         if reason not in known:
             raise ArgumentError("--only", f"`{reason}` was not suspected of any row", f"one of {', '.join(known)}")
-    chosen = [doubt for doubt in doubts if not reasons or doubt.reason in reasons]
+    chosen = [doubt for doubt in doubts if not reasons or {doubt.reason, doubt.step} & {*reasons}]
     if len(chosen) > MOST_LINES:
         found = f"{len(chosen):,} doubts are more than a sheet holds"
         raise ArgumentError("--only", found, f"at most {MOST_LINES:,}", f"Choose among {', '.join(known)}.")
@@ -324,14 +324,3 @@ _VALUES: Mapping[str, Callable[[_Reader, Line, str], str]] = {
 
 class _FaultError(Exception):
     """A line that cannot be taken over; says why, to be read after `row 12 `."""
-
-
-def review_lines(folder: Path, *, texts: bool = True, label_names: Mapping[str, str] | None = None) -> Iterator[Line]:
-    """The lines that an export would have, all reasons.
-
-    Args:
-        folder: A run's data folder.
-        texts: Whether texts and answers are in them.
-        label_names: `data.label_names` of the run's recipe.
-    """
-    yield from _lines(folder, list(review_doubts(folder)), texts=texts, label_names=label_names)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metier.data.card import StageHash
-from metier.data.cleaning.rows import Finding, Row
+from metier.data.cleaning.rows import Finding
 from metier.data.reasons import rules_of
 from metier.data.records import Record
 from metier.data.roster import Dropped, Places
@@ -20,20 +20,6 @@ READ, REPAIRED, DIVIDED = "read", "repaired", "divided"
 _BETWEEN = b"\x1e"
 """Stands between rows in a stage's hash; no text holds it after the repairs."""
 Members = NDArray[np.bool_]
-
-
-def hash_rows(name: str, rows: Iterable[Row]) -> StageHash:
-    """Text and answer of all rows as one hash, read one by one.
-
-    Args:
-        name: Of the stage.
-        rows: In order.
-    """
-    digest, count = hashlib.sha256(), 0
-    for row in rows:
-        digest.update(_row_bytes(row.text, row.answer))
-        count += 1
-    return StageHash(name=name, rows=count, sha256=digest.hexdigest())
 
 
 def hash_stages(

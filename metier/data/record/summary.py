@@ -66,6 +66,8 @@ class ToDecide:
     """Rows that it is about; 0: it is about no row."""
     how: str
     """A command, or a field of the recipe."""
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """Reason -> doubts, the most frequent first; empty: it is about no doubts."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metier.data.records import Choice, Input
+from metier.device import few_threads
 from metier.errors import DataError
 from metier.evaluation.metrics import point_metrics
 from metier.evaluation.results import Answer
@@ -173,7 +174,8 @@ def fit_logistic(matrix: Any, golds: Sequence[str], c: float) -> LogisticRegress
     with warnings.catch_warnings():
         # A weak regularisation stops at the limit of iterations; validation judges the result either way.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(matrix, list(golds))
+        with few_threads(0.0):  # products of sparse matrices are made in one thread anyway
+            return model.fit(matrix, list(golds))
 
 
 def build_majority(material: Material) -> MajoritySystem:

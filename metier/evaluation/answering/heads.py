@@ -15,7 +15,7 @@ from metier.engine.texts import pooled, text_batches
 from metier.engine.trunk import TrunkCache, stored_states
 from metier.evaluation.results import Answer
 from metier.evaluation.systems import AnswerOptions, Material
-from metier.events import Observer, Progress, tell
+from metier.events import Observer, Progress, tell, timed_part
 from metier.model.adapt import AdaptedModel
 from metier.model.encode import Encoder
 from metier.model.head import LinearHead, choose_head
@@ -148,14 +148,12 @@ def build_probe(material: Material) -> FeatureHead:
     known = [record for record in material.validation if record.label in place]
     asked, held_ids = ids(material.train), ids(known)
     classes = [[place[record.label] for record in records] for records in (material.train, known)]
-    found = {
-        depth: choose_head(
-            (store.features(asked, f"probe: train after {depth}"), classes[0]),
-            (store.features(held_ids, f"probe: validation after {depth}"), classes[1]),
-            len(material.labels),
-        )
-        for depth, store in stores.items()
-    }
+    found = {}
+    for depth, store in stores.items():
+        train = store.features(asked, f"probe: train after {depth}")
+        held_out = store.features(held_ids, f"probe: validation after {depth}")
+        with timed_part(material.observers, "solving"):
+            found[depth] = choose_head((train, classes[0]), (held_out, classes[1]), len(material.labels))
     depth = min(found, key=lambda each: found[each].losses[found[each].strength])
     chosen = found[depth]
     parameters = int(material.extras["probe_parameters"]) + chosen.head.weight.size + chosen.head.bias.size

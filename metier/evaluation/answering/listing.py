@@ -14,12 +14,14 @@ from metier.data.label_lists import set_text
 from metier.data.records import Input
 from metier.data.text_spans import first_list, located, spans_text
 from metier.evaluation.labels.label_metrics import INVALID
-from metier.evaluation.labels.label_reading import plain
+from metier.evaluation.labels.label_reading import plain, without_thinking
 from metier.evaluation.labels.multi_label import INVENTED
 from metier.evaluation.results import Answer
 from metier.evaluation.systems import AnswerOptions, System
 
 NO_LIST = f"{INVALID}: no JSON list"
+CUT = "it was cut"
+"""Added to `NO_LIST` where the answer ended at its longest."""
 Read = Callable[[Input, Answer], Answer]
 """From what was asked and written to the answer that is counted."""
 
@@ -82,9 +84,9 @@ def label_reading(labels: Sequence[str]) -> Read:
     def read(given: Input, answer: Answer) -> Answer:
         if answer.text is None:
             return answer
-        rows = first_list(answer.text)
+        rows = first_list(without_thinking(answer.text))
         if rows is None or not all(isinstance(row, str) for row in rows):
-            return replace(answer, text=None, reason=_reason(answer, NO_LIST))
+            return replace(answer, text=None, reason=_no_list(answer))
         found = [names[key] for row in rows if (key := plain(row)) in names]
         reason = answer.reason if len(found) == len(rows) else _reason(answer, INVENTED)
         return replace(answer, label=set_text(found), text=None, reason=reason)
@@ -103,13 +105,17 @@ def piece_reading(labels: Sequence[str]) -> Read:
     def read(given: Input, answer: Answer) -> Answer:
         if answer.text is None:
             return answer
-        spans = located(given.text, answer.text)
+        spans = located(given.text, without_thinking(answer.text))
         if spans is None:  # no text is kept that could hold words of the record
-            return replace(answer, text="", reason=_reason(answer, NO_LIST))
+            return replace(answer, text="", reason=_no_list(answer))
         named = [replace(span, label=names.get(plain(span.label), span.label)) for span in spans]
         return replace(answer, text=spans_text(named))
 
     return read
+
+
+def _no_list(answer: Answer) -> str:
+    return _reason(answer, f"{NO_LIST}; {CUT}" if answer.stop == "length" else NO_LIST)
 
 
 def _reason(answer: Answer, more: str) -> str:

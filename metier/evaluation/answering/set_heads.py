@@ -14,7 +14,7 @@ from metier.evaluation.answering.heads import head_scores
 from metier.evaluation.answering.set_rules import SetRule, choose_set_rule, indicators, sets_of
 from metier.evaluation.results import Answer
 from metier.evaluation.systems import AnswerOptions, Material
-from metier.events import Observer
+from metier.events import Observer, timed_part
 from metier.model.adapt import AdaptedModel
 from metier.model.encode import EncodedPrompt, Encoder
 from metier.model.head import LinearHead
@@ -92,7 +92,8 @@ def build_probe(material: Material) -> FeatureSets:
     sets, golds = sets_of(material.train), sets_of(material.validation)
     held_out = features(material.validation, "probe: features of validation")
     train = (features(material.train, "probe: features of train"), indicators(sets, labels))
-    chosen = choose_set_head(train, (held_out, indicators(golds, labels)))
+    with timed_part(material.observers, "solving"):
+        chosen = choose_set_head(train, (held_out, indicators(golds, labels)))
     chances = label_chances(set_scores(chosen.head, held_out))
     rule = choose_set_rule(chances, golds, labels, metric, never_none=all(sets))
     parameters = int(material.extras["probe_parameters"]) + chosen.head.weight.size + chosen.head.bias.size

@@ -15,6 +15,8 @@ from metier.evaluation.labels.multi_label import set_score
 Floats = npt.NDArray[np.float64]
 THRESHOLDS = tuple(number / 20 for number in range(1, 20))
 """Probabilities from which on a label is answered, that are tried."""
+THRESHOLD = "threshold"
+"""Name of this rule beside the scoring rules of `scoring.py`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,7 @@ class SetRule:
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON, to be saved with a model."""
-        return {"name": "threshold", "threshold": self.threshold, "never_none": self.never_none}
+        return {"name": THRESHOLD, "threshold": self.threshold, "never_none": self.never_none}
 
     @staticmethod
     def from_plain(plain: Mapping[str, Any]) -> SetRule:

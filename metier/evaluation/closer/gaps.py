@@ -131,6 +131,8 @@ def _chance(columns: _Columns, found: float, how: Resampling) -> tuple[float, fl
 def _sentence(gap: Gap) -> str:
     """`By language 0.71 (de) to 0.93 (en): a gap of 0.22 (…); chance alone would show 0.05.`"""
     ends = f"{number(gap.worst_score)} ({gap.worst}) to {number(gap.best_score)} ({gap.best})"
+    if gap.best == gap.worst:
+        ends = f"{number(gap.worst_score)} in every slice"
     sentence = f"By {gap.kind} {ends}: a gap of {number(gap.value.value)}"
     if gap.value.low is not None and gap.value.high is not None:
         sentence += f" (95 % interval {number(gap.value.low)} to {number(gap.value.high)})"

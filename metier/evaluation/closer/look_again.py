@@ -15,6 +15,7 @@ from metier.evaluation.closer.error_report import report_again
 from metier.evaluation.closer.robustness import robustness_of
 from metier.evaluation.closer.slice_kinds import Sliced, slices_of
 from metier.evaluation.closer.slice_report import report_slices
+from metier.evaluation.closer.swaps import swaps_again
 from metier.evaluation.closer.trust import judge_trust
 from metier.evaluation.evidence import ErrorReport, Robustness, SliceReport, Trust
 from metier.evaluation.files import read_evaluations
@@ -22,6 +23,7 @@ from metier.evaluation.gates import Looked
 from metier.evaluation.labels.saved_calibration import NOT_ASKED, fit_calibration
 from metier.evaluation.looks import look_path, read_look
 from metier.evaluation.results import Comparison, Evaluation
+from metier.evaluation.swap_values import SwapReport
 from metier.recipe.evaluation_sections import ChangeName, EvaluationSection
 
 IN_ITEMS = ("label", "source", "group")
@@ -67,6 +69,9 @@ def look_again(
     errors = read_look(ErrorReport, folder)
     if errors is not None:
         yield _taken(ErrorReport, folder, errors, report_again(candidate, errors))
+    swaps = read_look(SwapReport, folder)
+    if swaps is not None:
+        yield _taken(SwapReport, folder, swaps, swaps_again(folder, swaps, candidate.system, systems))
 
 
 def looked_again(found: Mapping[str, TakenAgain]) -> Looked:

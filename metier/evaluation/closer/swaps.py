@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from metier.evaluation.files import RESULTS, read_evaluations
 from metier.evaluation.measures import MEASURES
 from metier.evaluation.metrics import unknown
 from metier.evaluation.results import Estimate, Evaluation, Item
 from metier.evaluation.significance.paired import Resampling, mean_score, paired_difference
 from metier.evaluation.statistics import CONFIDENCE, holm, wilson_interval
-from metier.evaluation.swap_values import SwapChange, SwapReport
+from metier.evaluation.swap_values import BASE_COPIES, COPIES, MOVED, SwapChange, SwapReport
+from metier.recipe.tasks import WRITES
 
 Floats = npt.NDArray[np.float64]
 NO_PROBABILITIES = "its answers have no probabilities"
@@ -50,6 +53,44 @@ def moves_of_labels(originals: Sequence[Item], copies: Sequence[Item]) -> dict[s
         if first is not None and second is not None and item.gold in first and item.gold in second:
             found[item.id] = second[item.gold] - first[item.gold]
     return found
+
+
+def swapped(copies: Evaluation, originals: Sequence[Item]) -> SwappedAnswers:
+    """A system's answers to copies as they are compared: what the item rows say, and nothing else.
+
+    Args:
+        copies: Its answers; the gold of an item is its own answer to the original.
+        originals: Its answers to the originals.
+    """
+    if copies.task in WRITES:
+        moved = {item.id: item.counts[MOVED][0] for item in copies.items if MOVED in item.counts}
+    else:
+        moved = moves_of_labels(originals, copies.items)
+    return SwappedAnswers(copies=copies, moved=moved)
+
+
+def swaps_again(folder: Path, reported: SwapReport, candidate: str, systems: Mapping[str, Evaluation]) -> SwapReport:
+    """What a finished set's item rows say of all copies that lie beside it.
+
+    Args:
+        folder: The evaluation folder of the set; those of the copies lie beside it.
+        reported: What was reported: which system is the base, and why there is none.
+        candidate: Name of the promoted system.
+        systems: The set's systems by name, with items.
+
+    Raises:
+        RunFolderError: A file is missing or damaged.
+    """
+
+    def asked(prefix: str, name: str) -> dict[str, SwappedAnswers]:
+        places = sorted(path.parent for path in folder.parent.glob(f"{prefix}*/{RESULTS}"))
+        found = [each for place in places for each in read_evaluations(place, systems=[name])]
+        originals = systems[name].items if name in systems else ()
+        return {str(each.settings.get("dimension", each.set)): swapped(each, originals) for each in found}
+
+    base = None if reported.base is None else (reported.base, asked(BASE_COPIES, reported.base))
+    how = Resampling(resamples=systems[candidate].resamples, seed=systems[candidate].seed)
+    return report_swaps(candidate, asked(COPIES, candidate), base, reported.reason if base is None else None, how)
 
 
 def report_swaps(

@@ -7,9 +7,10 @@ gone. It holds answers to the user's records, so only the owner may read it; it 
 
 from __future__ import annotations
 
+import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,6 +85,36 @@ class AnswerJournal:
             reply = RecordedReply(**{name: row[name] for name in names if name in row})
             journal._remember(str(row["key"]), reply)
         return journal
+
+    @staticmethod
+    def forget(path: Path, ids: Collection[str]) -> int:
+        """Delete the answers to some records from a journal, whatever the prompt was; whoever asks again asks anew.
+
+        What a judge said of a record goes with it: its ids begin with the record's, up to a slash. So does a line that
+        a kill tore.
+
+        Args:
+            path: A journal.
+            ids: Ids of records.
+
+        Returns:
+            The answers that were deleted; 0 for a file that is none of a journal.
+
+        Raises:
+            RunFolderError: It is damaged elsewhere than in its last line.
+        """
+        rows = read_json_lines(path)
+        if not rows or rows[0].get("format") != FORMAT:
+            return 0
+        left = [row for row in rows[1:] if str(row.get("id")).partition("/")[0] not in ids]
+        if len(left) < len(rows) - 1:
+            draft = path.with_name(f".{path.name}.draft")
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+                file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in (rows[0], *left))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        return len(rows) - 1 - len(left)
 
     def __len__(self) -> int:
         """How many answers there are."""

@@ -118,9 +118,10 @@ def read_body(endpoint: Endpoint, status: int, headers: Mapping[str, str], data:
             value = json.loads(data.decode("utf-8"))
         except (ValueError, RecursionError) as error:
             raise AgainError("an answer that is no JSON") from error
-        if isinstance(value, dict) and isinstance(value.get("choices"), list) and value["choices"]:
-            return value
-        raise AgainError("an answer without `choices`")
+        if not isinstance(value, dict) or not isinstance(value.get("choices"), list) or not value["choices"]:
+            raise AgainError("an answer without `choices`")
+        _check_message(value["choices"][0])
+        return value
     code = _error_code(data)
     if status in AGAIN and code not in QUOTA:
         wait = _asked_wait(headers.get("retry-after"))
@@ -129,6 +130,15 @@ def read_body(endpoint: Endpoint, status: int, headers: Mapping[str, str], data:
     if status in OF_THE_ITEM:
         raise RequestRefusedError(status, code)
     raise _refused(endpoint, status, code)
+
+
+def _check_message(choice: Any) -> None:
+    """Refuse what is no message, so that a fault of the service is not written down as a model that says nothing."""
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict):
+        raise AgainError("an answer without a message")
+    if not isinstance(message.get("content"), str | list | None):
+        raise AgainError("an answer whose content is no text")
 
 
 def _refused(endpoint: Endpoint, status: int, code: str) -> MetierError:
@@ -149,21 +159,23 @@ def _refused(endpoint: Endpoint, status: int, code: str) -> MetierError:
 
 
 def read_reply(value: Mapping[str, Any], seconds: float, tries: int) -> Reply:
-    """What a chat completion says; parts that are missing or of another type are unknown."""
-    choice = value["choices"][0] if isinstance(value["choices"][0], dict) else {}
-    message = choice.get("message")
-    content = message.get("content") if isinstance(message, dict) else None
+    """What a chat completion says, as `read_body` gave it; parts that are missing or of another type are unknown."""
+    choice = value["choices"][0]
+    message = choice["message"]
+    content = message.get("content")
     if isinstance(content, list):  # parts, as some services give them
         parts = [part.get("text") for part in content if isinstance(part, dict)]
         content = "".join(part for part in parts if isinstance(part, str))
-    if not content and isinstance(message, dict) and message.get("tool_calls"):
+    if not content and message.get("tool_calls"):
         # A turn that only calls tools says its calls, as gold answers do.
         content = json.dumps(message["tool_calls"], ensure_ascii=False)
     usage = value.get("usage") if isinstance(value.get("usage"), dict) else {}
     served = value.get("model")
+    # Some services say in a field of its own that the model refuses; its words can quote the text, and are left.
+    refused = content is None and isinstance(message.get("refusal"), str)
     return Reply(
         text=content if isinstance(content, str) else None,
-        stop=str(choice.get("finish_reason") or "stop"),
+        stop="refusal" if refused else str(choice.get("finish_reason") or "stop"),
         tokens_in=_count(usage, "prompt_tokens"),
         tokens_out=_count(usage, "completion_tokens"),
         seconds=seconds,

@@ -192,6 +192,11 @@ class EndpointSystem:
 
     def _refuse_overspending(self) -> None:
         limit, spent = self.asked.most_spent, self.journal.total_price()
+        if limit is not None and spent is None:
+            raise ArgumentError(
+                f"system {self.name}", "its answers have no price, so what is spent is not known",
+                "price_in, price_out and a service that counts tokens", "Remove most_spent to ask without a limit.",
+            )  # fmt: skip
         if limit is not None and spent is not None and spent >= limit:
             raise ArgumentError(
                 f"system {self.name}", f"{len(self.journal)} answers cost {spent:.4f} {self.endpoint.currency}",

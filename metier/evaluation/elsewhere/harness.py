@@ -1,15 +1,14 @@
-"""Exchange with lm-evaluation-harness: our records as one of its tasks, its per-item samples as a system of ours.
+"""Records as tasks of lm-evaluation-harness (checked with 0.4.13), so that it can ask any model that it loads.
 
-`export_task` writes a task's YAML and its items as JSON Lines; the harness then asks any model that it can load. What
-it writes with `--log_samples` is read back by `import_samples` as a system, so that its answers stand in the same
-table as everybody else's. Checked against 0.4.13. Loads neither torch nor the harness.
+`export_tasks` writes the items and the YAML that names them. The items are a Parquet file, as types would be guessed in
+JSON Lines: right answers that are all dates would reach the harness as time stamps. What it answers comes back by
+`harness_samples.import_samples`. Loads neither torch nor the harness.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+import io
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,40 @@ from typing import Any
 import numpy as np
 import yaml
 
-from metier.data.records import Choice, Input, Record
-from metier.errors import ArgumentError, DataError
-from metier.evaluation.labels.label_metrics import MISSING
-from metier.evaluation.results import Answer
-from metier.evaluation.systems import AnswerOptions
+from metier.data.records import Choice, Conversation, Record
+from metier.errors import ArgumentError
+from metier.model.chat_encode import ChatEncoder
+from metier.model.chat_prompt import ChatPrompt
+from metier.model.encode import Encoder
 from metier.model.prompt import PromptFormat
-from metier.store.files import read_json_lines, write_text
-from metier.store.fingerprint import file_sha256
+from metier.store.files import write_bytes, write_text
 
 RULES = ("acc", "acc_norm", "acc_bytes")
 """How the harness picks a choice: by the sum of log-probabilities, by it over characters, by it over UTF-8 bytes."""
+CHAT = "_chat"
+"""Ends the name of the task that asks through a chat template."""
+
+
+@dataclass(frozen=True)
+class _NoTokens:
+    """What an encoder needs to know of a tokenizer to write plain text: that it has no template and no marks."""
+
+    chat_template: str | None = None
+    all_special_tokens: Sequence[str] = ()
+    added_tokens_decoder: Mapping[int, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """How the records are asked."""
+
+    prompt: PromptFormat | ChatPrompt
+    encoder: Encoder | None = None
+    """Of the model that was asked; with a chat template there is a second task that asks through it. None: no model."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a written answer."""
+    most_tokens: int = 256
+    """Longest written answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,71 +57,50 @@ class HarnessTask:
     """A task that was written."""
 
     name: str
-    yaml: Path
-    items: Path
+    yaml: str
+    """Name of its file."""
+    chat: bool
+    """Whether its prompts are written by a chat template, for models that have the same one."""
 
 
-def export_task(
-    records: Sequence[Record],
-    folder: Path,
-    *,
-    name: str,
-    prompt: PromptFormat | None = None,
-    instruction: str = "",
-    most_tokens: int = 256,
-) -> HarnessTask:
-    """Write records as a task of the harness, which asks what metier asks of a model without a chat template.
+def export_tasks(
+    records: Sequence[Record], folder: Path, asking: Asking, *, name: str, final: Path | None = None
+) -> tuple[HarnessTask, ...]:
+    """Write records as a task of the harness: one in plain text, and one by the model's chat template if it has one.
+
+    The rows hold `id`, `prompt` (plain), `asked` (by the chat template) and what is right: `choices`, their `labels`
+    and the place of the right one, or `gold`.
 
     Args:
-        records: Choices, which need a prompt, or records with a gold answer to be written.
-        folder: Where `NAME.yaml` and `NAME.jsonl` are put; the YAML names the items by their full path.
+        records: All choices, or all conversations.
+        folder: Where `NAME.parquet`, `NAME.yaml` and `NAME_chat.yaml` are put.
+        asking: The prompt, and the model's tokenizer.
         name: The task's name.
-        prompt: The words of the prompt and of the labels; for choices.
-        instruction: What precedes the text, where answers are written.
-        most_tokens: Longest written answer.
+        final: Where the folder will stand: the YAML names the items by their full path. None: where it is.
 
     Raises:
-        ArgumentError: There are no records, the name cannot be a task's, or choices come without a prompt.
+        ArgumentError: There are no records, they are of another kind, or the name cannot be a task's.
+        DataError: The chat template refuses a record's turns.
     """
     if not records or not name.replace("_", "").replace("-", "").isalnum():
-        raise ArgumentError("export", f"{len(records)} records as the task {name!r}", "records, and a plain name")
-    items = folder / f"{name}.jsonl"
-    common: dict[str, Any] = {
-        "task": name, "dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(items.resolve())}},
-        "test_split": "test",
-    }  # fmt: skip
-    if all(isinstance(record, Choice) for record in records):
-        if prompt is None:
-            raise ArgumentError("export", "choices without a prompt", "the prompt that names their labels")
-        rows = [_choice_row(record, prompt) for record in records]
-        task = common | {
-            "output_type": "multiple_choice", "doc_to_text": "{{prompt}}", "doc_to_choice": "{{choices}}",
-            "doc_to_target": "label", "target_delimiter": " ",
-            "metric_list": [{"metric": rule, "aggregation": "mean", "higher_is_better": True} for rule in RULES[:2]],
-        }  # fmt: skip
-    else:
-        rows = [_written_row(record, instruction) for record in records]
-        task = common | {
-            "output_type": "generate_until", "doc_to_text": "{{prompt}}", "doc_to_target": "{{gold}}",
-            "target_delimiter": " ",
-            "generation_kwargs": {"until": ["\n\n"], "max_gen_toks": most_tokens, "do_sample": False},
-            "filter_list": [
-                {"name": "strip", "filter": [{"function": "remove_whitespace"}, {"function": "take_first"}]}
-            ],
-            "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
-        }  # fmt: skip
-    text = yaml.safe_dump(task | {"metadata": {"version": 1.0}}, sort_keys=False, allow_unicode=True)
-    write_text(items, "".join(json.dumps(row, ensure_ascii=True) + "\n" for row in rows))
-    write_text(folder / f"{name}.yaml", text)
-    return HarnessTask(name=name, yaml=folder / f"{name}.yaml", items=items)
-
-
-def harness_prompt(prompt: PromptFormat, text: str) -> str:
-    """The prompt as a plain text, as metier writes it for a model without a chat template."""
-    turns = prompt.messages(text)
-    lines = [f"{turn['content']}\nAnswer:" if turn["role"] == "user" else turn["content"] for turn in turns]
-    shots = [f"{asked} {said}" for asked, said in zip(lines[::2], lines[1::2], strict=False)]
-    return "\n\n".join([*shots, lines[-1]])
+        raise ArgumentError("lm-eval", f"{len(records)} records as the task {name!r}", "records, and a plain name")
+    row = _row_maker(records, asking.prompt)
+    model = asking.encoder
+    chat = model if model is not None and model.is_chat else None
+    plain = Encoder(_NoTokens(), 0) if model is None or chat is not None else model
+    rows = []
+    for record in records:
+        asked = {} if chat is None else {"asked": _words(asking.prompt, record, chat)}
+        rows.append({"id": record.id, "prompt": _words(asking.prompt, record, plain), **asked, **row(record)})
+    items = (final or folder).resolve() / f"{name}.parquet"
+    write_bytes(folder / items.name, _parquet(rows))
+    tasks = [HarnessTask(name=name, yaml=f"{name}.yaml", chat=False)]
+    if chat is not None:
+        tasks.append(HarnessTask(name=f"{name}{CHAT}", yaml=f"{name}{CHAT}.yaml", chat=True))
+    for task in tasks:
+        values = _task(task, items, asking, [record.gold for record in records])
+        write_text(folder / task.yaml, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    return tuple(tasks)
 
 
 def pick(sums: Sequence[float], choices: Sequence[str], rule: str = "acc") -> int:
@@ -120,104 +121,75 @@ def pick(sums: Sequence[float], choices: Sequence[str], rule: str = "acc") -> in
     return int(np.argmax(scores))
 
 
-@dataclass(eq=False, kw_only=True)
-class HarnessAnswers:
-    """What a model answered in the harness, by record id."""
+def _parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    name: str
-    kind: str
-    settings: Mapping[str, Any]
-    trained_on: str = "unknown"
-    parameters: int | None = None
-    bytes: int | None = None
-    answers: Mapping[str, Answer] = field(default_factory=dict, repr=False)
-
-    def answer(self, inputs: Sequence[Input], options: AnswerOptions) -> Iterator[Answer]:
-        """The answer to every input; one that the harness was not asked has none."""
-        for given in inputs:
-            yield self.answers.get(given.id) or Answer(id=given.id, label=None, stop="none", reason=MISSING)
+    texts = pa.list_(pa.string())
+    types = {"label": pa.int64(), "choices": texts, "labels": texts}
+    schema = pa.schema([(column, types.get(column, pa.string())) for column in rows[0]])
+    out = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), out)
+    return out.getvalue()
 
 
-def import_samples(path: Path, *, name: str, prompt: PromptFormat | None = None, rule: str = "acc") -> HarnessAnswers:
-    """The samples that the harness logged for a task of `export_task`, as a system.
-
-    Every sample's own verdict is checked against the answer that is read out of it.
-
-    Args:
-        path: `samples_NAME_….jsonl`.
-        name: Name of the system.
-        prompt: The prompt that the task was exported with; for choices.
-        rule: How a choice is picked; one of `RULES`.
-
-    Raises:
-        DataError: A sample is not of such a task, is there twice, or says another verdict than its numbers.
-    """
-    rows = read_json_lines(path)
-    if not rows:
-        raise DataError(path.name, "holds no samples", "what --log_samples writes")
-    answers: dict[str, Answer] = {}
-    for number, row in enumerate(rows, start=1):
-        where = f"{path.name}, line {number}"
-        try:
-            answer = _answer(row, prompt, rule, where)
-        except (KeyError, TypeError, IndexError, ValueError) as error:
-            raise DataError(where, "is no sample of a task that metier exported", "id, resps and metrics") from error
-        if answer.id in answers:
-            raise DataError(where, "is a second sample of its record", "one for each record and filter")
-        answers[answer.id] = answer
-    settings = {"file": path.name, "sha256": file_sha256(path), "samples": len(rows), "rule": rule}
-    if prompt is not None:
-        settings["prompt_hash"] = prompt.hash
-    return HarnessAnswers(name=name, kind="lm-evaluation-harness", settings=settings, answers=answers)
+def _words(prompt: PromptFormat | ChatPrompt, record: Record, encoder: Encoder) -> str:
+    """The whole prompt up to where the answer begins."""
+    if isinstance(prompt, PromptFormat):
+        return encoder.render(prompt, record.text)
+    assert isinstance(record, Conversation)  # see `_row_maker`
+    return ChatEncoder(encoder).render(prompt, record.context, record.tools)
 
 
-def _choice_row(record: Record, prompt: PromptFormat) -> dict[str, Any]:
-    if record.gold not in prompt.labels:
-        raise ArgumentError("export", f"row {record.row} has a label that the prompt has not", "labels of the prompt")
-    return {
-        "id": record.id, "prompt": harness_prompt(prompt, record.text), "choices": list(prompt.label_texts),
-        "label": prompt.labels.index(record.gold),
+def _row_maker(records: Sequence[Record], prompt: PromptFormat | ChatPrompt) -> Callable[[Record], dict[str, Any]]:
+    """What a row says about the right answer."""
+    if isinstance(prompt, PromptFormat) and all(isinstance(record, Choice) for record in records):
+        known = {label: place for place, label in enumerate(prompt.labels)}
+        strange = [record for record in records if record.gold not in known]
+        if strange:
+            found = f"row {strange[0].row} has a label that the prompt has not"
+            raise ArgumentError("lm-eval", found, "labels of the prompt")
+        words, labels = list(prompt.label_texts), list(prompt.labels)
+        return lambda record: {"choices": words, "labels": labels, "label": known[record.gold]}
+    if isinstance(prompt, ChatPrompt) and all(isinstance(record, Conversation) for record in records):
+        return lambda record: {"gold": record.gold}
+    raise ArgumentError("lm-eval", "records and prompt of different kinds", "choices, or conversations with an answer")
+
+
+def _task(task: HarnessTask, items: Path, asking: Asking, golds: Sequence[str]) -> dict[str, Any]:
+    """The YAML of a task. Columns are named, not filled into templates: those would read a gold `[…]` as a list."""
+    values: dict[str, Any] = {
+        "task": task.name, "dataset_path": "parquet", "dataset_kwargs": {"data_files": {"test": str(items)}},
+        "test_split": "test", "doc_to_text": "asked" if task.chat else "prompt",
+        "target_delimiter": "" if task.chat else " ",
     }  # fmt: skip
+    if isinstance(asking.prompt, PromptFormat):
+        values |= {
+            "output_type": "multiple_choice", "doc_to_choice": "choices", "doc_to_target": "label",
+            "metric_list": [{"metric": rule, "aggregation": "mean", "higher_is_better": True} for rule in RULES[:2]],
+        }  # fmt: skip
+    else:
+        strip = {"name": "strip", "filter": [{"function": "remove_whitespace"}, {"function": "take_first"}]}
+        values |= {
+            "output_type": "generate_until", "doc_to_target": "gold",
+            "generation_kwargs": {
+                "until": _until(task, asking, golds), "max_gen_toks": asking.most_tokens, "do_sample": False,
+            },
+            "filter_list": [strip],
+            "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+        }  # fmt: skip
+    return values | {"metadata": {"version": 1.0}}
 
 
-def _written_row(record: Record, instruction: str) -> dict[str, Any]:
-    lead = f"{instruction}\n\n" if instruction else ""
-    return {"id": record.id, "prompt": f"{lead}{record.text}\nAnswer:", "gold": record.gold}
+def _until(task: HarnessTask, asking: Asking, golds: Sequence[str]) -> list[str]:
+    """What ends an answer besides the end of text, which the harness adds.
 
-
-def _answer(row: Mapping[str, Any], prompt: PromptFormat | None, rule: str, where: str) -> Answer:
-    doc = row["doc"]
-    if "choices" not in doc:
-        text = str(row["filtered_resps"][0])
-        _agree(row, "exact_match", float(text == str(doc["gold"])), where)
-        return Answer(id=str(doc["id"]), label=None, text=text.strip(), stop="end of turn")
-    sums = [_log_probability(each) for each in row["filtered_resps"]]
-    choices = [str(choice) for choice in doc["choices"]]
-    if len(sums) != len(choices):
-        raise DataError(where, f"has {len(sums)} probabilities for {len(choices)} choices", "one each")
-    for known in ("acc", "acc_norm"):
-        _agree(row, known, float(pick(sums, choices, known) == doc["label"]), where)
-    labels = prompt.labels if prompt is not None else tuple(choices)
-    if prompt is not None and tuple(choices) != prompt.label_texts:
-        raise DataError(where, "has other choices than the prompt", "a task that was exported with this prompt")
-    top = max(sums)
-    total = top + math.log(sum(math.exp(each - top) for each in sums))
-    return Answer(
-        id=str(doc["id"]), label=labels[pick(sums, choices, rule)],
-        label_logprobs={label: each - total for label, each in zip(labels, sums, strict=True)},
-    )  # fmt: skip
-
-
-def _log_probability(value: Any) -> float:
-    """The number of one response: `[-3.2, false]`, with the number as text in files."""
-    inner = value[0] if isinstance(value, list | tuple) else value
-    return float(inner[0] if isinstance(inner, list | tuple) else inner)
-
-
-def _agree(row: Mapping[str, Any], metric: str, found: float, where: str) -> None:
-    said = row.get(metric)
-    if isinstance(said, int | float) and float(said) != found:
-        raise DataError(
-            where, f"says {metric} = {said:g}, and its responses give {found:g}", "samples of this task as they were",
-            "Log them again.",
-        )  # fmt: skip
+    In a chat it is the end of the turn. A model that was never taught to stop is stopped at a blank line, unless
+    right answers have some.
+    """
+    if task.chat:
+        assert asking.encoder is not None
+        return [*asking.stop, str(asking.encoder.tokenizer.decode([asking.encoder.end_of_turn]))]
+    if asking.stop or any("\n\n" in gold for gold in golds):
+        return list(asking.stop)
+    return ["\n\n"]

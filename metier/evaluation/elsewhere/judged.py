@@ -13,17 +13,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metier.data.table import counted
 from metier.errors import ArgumentError
+from metier.evaluation.answering.listing import CUT, NO_LIST
 from metier.evaluation.beside import Beside
 from metier.evaluation.compare import IMPROVED, NO_EVIDENCE, NOT_WORSE, REGRESSED, UNDERPOWERED, compare
 from metier.evaluation.evaluate import RecordSet, evaluate_system
 from metier.evaluation.files import RESULTS, read_evaluations, write_evaluation
 from metier.evaluation.labels.label_metrics import REFUSED
-from metier.evaluation.results import Difference, Estimate, Evaluation
+from metier.evaluation.labels.multi_label import INVENTED
+from metier.evaluation.measures import gold_of
+from metier.evaluation.results import Difference, Estimate, Evaluation, Item
 from metier.evaluation.standings import Judgement, Standing
 from metier.evaluation.statistics import holm
 from metier.evaluation.systems import System
-from metier.events import Observer, StageFinished, StageStarted, tell
+from metier.events import Notice, Observer, StageFinished, StageStarted, tell
+from metier.recipe.tasks import LISTS
 from metier.store.fingerprint import fingerprint
 
 if TYPE_CHECKING:
@@ -106,6 +111,7 @@ def answer_all(
         )  # fmt: skip
         settings = {**evaluation.settings, WAY: way}
         evaluation = replace(evaluation, system=system.name, settings=settings)
+        _tell_of_lists(evaluation, observers)
         if kept is not None:
             write_evaluation(kept.form(evaluation), kept.folder)
         found.append(evaluation)
@@ -209,7 +215,7 @@ def _done(kept: Kept | None, asked: RecordSet) -> dict[str, Evaluation]:
     """What was evaluated before on these records, by system."""
     if kept is None or not (kept.folder / RESULTS).is_file():
         return {}
-    golds = {record.id: record.gold for record in asked.records}
+    golds = {record.id: gold_of(record) for record in asked.records}
     found = read_evaluations(kept.folder)
     return {each.system: each for each in found if _is_of(each, golds)}
 
@@ -236,9 +242,31 @@ def _standing(evaluation: Evaluation, difference: Difference | None, metric: str
         system=evaluation.system, kind=evaluation.kind, value=value, difference=difference,
         standing=REFERENCE if difference is None else STANDINGS[difference.verdict],
         seconds=_known(evaluation, "seconds"), price=_known(evaluation, "price"),
-        unanswered=sum(item.answer is None for item in evaluation.items),
+        unanswered=sum(_is_unanswered(item) for item in evaluation.items),
         currency=currency if isinstance(currency, str) else None,
     )  # fmt: skip
+
+
+def _is_unanswered(item: Item) -> bool:
+    """Whether nothing came that could be read: no answer, or of a list task no list."""
+    return item.answer is None or (item.reason or "").startswith(NO_LIST)
+
+
+def _tell_of_lists(evaluation: Evaluation, observers: Sequence[Observer]) -> None:
+    """Of a task of lists: how many answers hold none, and how many name labels that are none."""
+    if evaluation.task not in LISTS:
+        return
+    unread = [item for item in evaluation.items if (item.reason or "").startswith(NO_LIST)]
+    invented = sum((item.reason or "").startswith(INVENTED) for item in evaluation.items)
+    said = []
+    if unread:
+        cut = sum(CUT in str(item.reason) for item in unread)
+        longer = f" ({cut} of them were cut: raise max_new_tokens)" if cut else ""
+        said.append(f"{counted(len(unread), 'answer')} without a list that can be read, counted as wrong{longer}")
+    if invented:
+        said.append(f"{counted(invented, 'answer')} with a name that is no label")
+    if said:
+        tell(observers, Notice(topic="answers", message=f"{evaluation.system}: {'; '.join(said)}."))
 
 
 def _known(evaluation: Evaluation, metric: str) -> Estimate | None:

@@ -1,9 +1,10 @@
-"""The systems that a recipe names for itself: recorded answers, an endpoint, a model made elsewhere, a metier run.
+"""The systems that a recipe names for itself: answers from a file, an endpoint, a model made elsewhere, a metier run.
 
     ours:    {run: runs/tickets-3f2a}
     theirs:  {model: ./base, adapter: ./their-adapter}
     hosted:  {endpoint: "https://host/v1", model: some-model, api_key_env: KEY}
     rules:   {answers: current_system.csv}
+    other:   {lm_eval: samples_metier_tickets_2026-11-23.jsonl}
 
 What a system is, is told by the first word that one of them has. To add one: a builder, a row in `KINDS`, a test.
 Loads torch only for systems that need it.
@@ -20,8 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from metier.data.records import Record
 from metier.errors import ArgumentError
+from metier.evaluation.answering.listing import as_task_reads
 from metier.evaluation.elsewhere.chat_reply import Endpoint
 from metier.evaluation.elsewhere.endpoint import AskingSettings, about_endpoint, open_endpoint
+from metier.evaluation.elsewhere.harness import RULES
+from metier.evaluation.elsewhere.harness_samples import import_samples
 from metier.evaluation.elsewhere.judged import NamedSystem, way_of
 from metier.evaluation.elsewhere.recorded import AnswerColumns, load_recorded
 from metier.evaluation.elsewhere.run_answers import run_system
@@ -29,12 +33,17 @@ from metier.evaluation.files import items_path
 from metier.evaluation.systems import Material, System
 from metier.model.chat_prompt import ChatPrompt
 from metier.model.prompt import PromptFormat
+from metier.recipe.load import expand
 from metier.recipe.sections import GenerationSection, HardwareSection, ModelSection
+from metier.recipe.tasks import LISTS
 from metier.store.fingerprint import file_sha256, fingerprint
 from metier.store.run_folder import find_run
 
 if TYPE_CHECKING:
     from metier.device import Hardware
+
+LIST_READING = 1
+"""Raise it when lists are read in another way: what was answered before is then read again."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,7 +51,7 @@ class JudgingGround:
     """What a named system may be built from."""
 
     records: Sequence[Record]
-    """What is asked; of them builders use ids, sources and rows alone."""
+    """What is asked; builders use ids, sources and rows, and right answers to see whether a file is about them."""
     material: Material
     """Train, validation, labels, section, seed, task, observers. Without validation nothing can be chosen."""
     prompt: PromptFormat | ChatPrompt
@@ -54,6 +63,8 @@ class JudgingGround:
     generation: GenerationSection = field(default_factory=GenerationSection)
     max_length: int = 1024
     too_long: str = "cut_end"
+    separator: str | None = None
+    """What stands between the labels of a cell in a file of answers, as the recipe says it of the data."""
     list_labels: bool | None = None
     """Whether the prompt of a model made elsewhere names the labels; None: both are tried on validation."""
 
@@ -68,7 +79,7 @@ class JudgingGround:
         """A path of the recipe, from its own folder."""
         if not isinstance(value, str) or not value.strip():
             raise ArgumentError(where, f"found {value!r}", "a path")
-        return self.folder / Path(value).expanduser()
+        return self.folder / Path(expand(value)).expanduser()
 
 
 def build_named(name: str, said: Mapping[str, Any], ground: JudgingGround) -> System:
@@ -112,7 +123,7 @@ def named_systems(systems: Mapping[str, Mapping[str, Any]], ground: JudgingGroun
 
 
 def kind_of(name: str, said: Mapping[str, Any]) -> str:
-    """`run`, `answers`, `endpoint` or `model`: a row of `KINDS`."""
+    """`run`, `answers`, `endpoint`, `lm_eval` or `model`: a row of `KINDS`."""
     for kind in KINDS:
         if kind in said:
             return kind
@@ -125,7 +136,7 @@ def _way(name: str, said: Mapping[str, Any], ground: JudgingGround) -> str:
     kind = kind_of(name, said)
     where = f"systems.{name}.{kind}"
     files: list[Path] = []
-    if kind == "answers":
+    if kind in ("answers", "lm_eval"):
         files = [ground.path(said[kind], where)]
     elif kind == "run":
         run = find_run(ground.path(said[kind], where))
@@ -134,7 +145,13 @@ def _way(name: str, said: Mapping[str, Any], ground: JudgingGround) -> str:
         files = sorted(ground.path(said["adapter"], f"systems.{name}.adapter").glob("adapter_*"))
     hashes = [file_sha256(path) for path in files if path.is_file()]
     more = _way_of_a_model(name, said, ground) if kind == "model" else []
-    return way_of(said, ground.prompt.hash, ground.material.task, ground.material.labels, hashes, more)
+    asked = (ground.prompt.hash, ground.material.task, ground.material.labels)
+    return way_of(said, *asked, hashes, more, *_reading(ground))
+
+
+def _reading(ground: JudgingGround) -> tuple[object, ...]:
+    """How lists are read, where the task has lists."""
+    return (LIST_READING, ground.separator) if ground.material.task in LISTS else ()
 
 
 def _way_of_a_model(name: str, said: Mapping[str, Any], ground: JudgingGround) -> list[Any]:
@@ -142,7 +159,7 @@ def _way_of_a_model(name: str, said: Mapping[str, Any], ground: JudgingGround) -
     from metier.model.base import weights_fingerprint
 
     section = ground.material.section
-    weights = weights_fingerprint(_model_section(name, said, ground), ground.material.observers)
+    weights = weights_fingerprint(model_section(name, said, ground.path), ground.material.observers)
     chosen = [section.scoring_rules, section.selection_examples, section.primary_metric, ground.list_labels]
     asked = [ground.max_length, ground.too_long, ground.generation.model_dump(mode="json")]
     return [weights, chosen, asked, ground.hardware_section.model_dump(mode="json"), ground.material.seed]
@@ -157,30 +174,55 @@ def _run(name: str, said: Mapping[str, Any], ground: JudgingGround) -> System:
 
 def _answers(name: str, said: Mapping[str, Any], ground: JudgingGround) -> System:
     path = ground.path(said["answers"], f"systems.{name}.answers")
-    columns = AnswerColumns(id=said.get("id"), answer=said.get("answer"))
-    return load_recorded(
-        path, ground.records, name=name, labels=ground.material.labels, columns=columns,
+    columns = AnswerColumns(id=said.get("id"), answer=said.get("answer"), separator=ground.separator)
+    found = load_recorded(
+        path, ground.records, name=name, labels=ground.material.labels, columns=columns, task=ground.material.task,
         observers=ground.material.observers,
     )  # fmt: skip
+    return as_task_reads(found, ground.material.task, ground.material.labels)
+
+
+def _lm_eval(name: str, said: Mapping[str, Any], ground: JudgingGround) -> System:
+    path = ground.path(said["lm_eval"], f"systems.{name}.lm_eval")
+    task, labels = ground.material.task, ground.material.labels
+    found = import_samples(
+        path, ground.records, name=name, labels=labels if task == "classification" else (),
+        rule=str(said.get("rule") or RULES[0]), observers=ground.material.observers,
+    )  # fmt: skip
+    return as_task_reads(found, task, labels)
 
 
 def _endpoint(name: str, said: Mapping[str, Any], ground: JudgingGround) -> System:
+    endpoint, settings = endpoint_of(name, said)
+    found = open_endpoint(
+        endpoint, ground.prompt, journal_of(name, said, ground, endpoint, settings), name=name, asked=settings,
+        replay=bool(said.get("replay", False)), observers=ground.material.observers,
+    )  # fmt: skip
+    return as_task_reads(found, ground.material.task, ground.material.labels)
+
+
+def endpoint_of(name: str, said: Mapping[str, Any]) -> tuple[Endpoint, AskingSettings]:
+    """Where a system of a recipe listens, and how it is asked.
+
+    Args:
+        name: Its name.
+        said: Its fields.
+
+    Raises:
+        ArgumentError: It has no address or no model.
+    """
     model = said.get("model")
     if not isinstance(said["endpoint"], str) or not isinstance(model, str):
         raise ArgumentError(f"systems.{name}", "an endpoint without address or model", "endpoint and model as texts")
     values = {field: said[field] for field in _names(Endpoint) if field in said and field != "model"}
     asked = {field: said[field] for field in _names(AskingSettings) if field in said}
-    endpoint, settings = Endpoint(url=said["endpoint"], model=model, **values), AskingSettings(**asked)
-    return open_endpoint(
-        endpoint, ground.prompt, _journal(name, said, ground, endpoint, settings), name=name, asked=settings,
-        replay=bool(said.get("replay", False)), observers=ground.material.observers,
-    )  # fmt: skip
+    return Endpoint(url=said["endpoint"], model=model, **values), AskingSettings(**asked)
 
 
-def _journal(
+def journal_of(
     name: str, said: Mapping[str, Any], ground: JudgingGround, endpoint: Endpoint, asked: AskingSettings
 ) -> Path:
-    """Where the answers are written: as the recipe says, else a file for each way of asking."""
+    """Where the answers of an endpoint are written: as the recipe says, else a file for each way of asking."""
     if said.get("journal") is not None:
         return ground.path(said["journal"], f"systems.{name}.journal")
     way = fingerprint(about_endpoint(endpoint, ground.prompt, asked))[:8]
@@ -192,7 +234,7 @@ def _model(name: str, said: Mapping[str, Any], ground: JudgingGround) -> System:
 
     where = f"systems.{name}.adapter"
     adapter = ground.path(said["adapter"], where) if said.get("adapter") is not None else None
-    outside = OutsideModel(model=_model_section(name, said, ground), adapter=adapter)
+    outside = OutsideModel(model=model_section(name, said, ground.path), adapter=adapter)
     asked = AskedHow(
         prompt=ground.prompt, max_length=ground.max_length, too_long=ground.too_long, generation=ground.generation,
         list_labels=ground.list_labels,
@@ -200,9 +242,15 @@ def _model(name: str, said: Mapping[str, Any], ground: JudgingGround) -> System:
     return build_outside(outside, asked, ground.material, ground.hardware, name)
 
 
-def _model_section(name: str, said: Mapping[str, Any], ground: JudgingGround) -> ModelSection:
-    """The model: a folder beside the recipe where there is one, else what a recipe can name."""
-    place = ground.path(said["model"], f"systems.{name}.model")
+def model_section(name: str, said: Mapping[str, Any], path: Callable[[object, str], Path]) -> ModelSection:
+    """The model: a folder beside the recipe where there is one, else what a recipe can name.
+
+    Args:
+        name: Name of the system.
+        said: Its fields.
+        path: Makes a path of a recipe's text, as `JudgingGround.path` does.
+    """
+    place = path(said["model"], f"systems.{name}.model")
     named = str(place) if place.exists() else str(said["model"])
     return ModelSection(name=named, revision=said.get("revision"), quantization=said.get("quantization"))
 
@@ -219,6 +267,7 @@ KINDS: Mapping[str, tuple[tuple[str, ...], Builder]] = {
         ("endpoint", "replay", "journal", *_names(Endpoint)[1:], *_names(AskingSettings)),  # `endpoint` is its url
         _endpoint,
     ),
+    "lm_eval": (("lm_eval", "rule"), _lm_eval),
     "model": (("model", "adapter", "revision", "quantization"), _model),
 }  # fmt: skip
 """Kind -> the fields that it may have, and its builder."""

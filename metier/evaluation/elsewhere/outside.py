@@ -8,7 +8,6 @@ not known, so a prompt of its own can be named.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,9 +20,11 @@ from metier.engine.forward import TreeRunner
 from metier.errors import ArgumentError, ModelError
 from metier.evaluation.answering.answer_store import AnswerStore
 from metier.evaluation.answering.language_model import Ground, build_zero_shot
+from metier.evaluation.answering.listing import as_task_reads
 from metier.evaluation.answering.score_store import ScoreStore
 from metier.evaluation.answering.writers import WritingGround, decoding_of
 from metier.evaluation.answering.writers import build_zero_shot as build_writer
+from metier.evaluation.elsewhere.adapter_folder import ADAPTER, read_adapter_config
 from metier.evaluation.systems import Material, System
 from metier.events import Notice, Observer, tell
 from metier.model.base import BaseModel, load_base_model
@@ -36,9 +37,6 @@ from metier.model.quiet import quiet_transformers
 from metier.recipe.sections import GenerationSection, ModelSection
 from metier.store.cache import cache_folder
 from metier.store.fingerprint import file_sha256
-
-ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
-_PICKLED = ("adapter_model.bin", "adapter_model.pt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +105,8 @@ def build_outside(outside: OutsideModel, asked: AskedHow, material: Material, ha
         budget=asked.budget, store=AnswerStore(_file("answers", identity), identity, material.observers),
     )  # fmt: skip
     writer = build_writer(replace(material, extras={"ground": ground}))
-    return replace(writer, name=name, kind=kind, trained_on="unknown")
+    writer = replace(writer, name=name, kind=kind, trained_on="unknown")
+    return as_task_reads(writer, material.task, material.labels)
 
 
 def attach_adapter(base: BaseModel, folder: Path, observers: Sequence[Observer] = ()) -> str:
@@ -124,7 +123,7 @@ def attach_adapter(base: BaseModel, folder: Path, observers: Sequence[Observer] 
     Raises:
         ModelError: There is no safetensors adapter, or it does not fit this model.
     """
-    config = _read_config(folder)
+    config = read_adapter_config(folder)
     named = str(config.get("base_model_name_or_path") or "")
     if named and Path(named).name.lower() != Path(base.name).name.lower():
         # Names alone prove nothing: the same weights lie under many paths. Shapes that differ are refused below.
@@ -142,20 +141,6 @@ def attach_adapter(base: BaseModel, folder: Path, observers: Sequence[Observer] 
         ) from fault
     base.network.eval()  # type: ignore[no-untyped-call]
     return file_sha256(folder / ADAPTER)
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    if not (folder / ADAPTER).is_file():
-        pickled = [name for name in _PICKLED if (folder / name).is_file()]
-        fix = f"Save it again with safe_serialization=True: {pickled[0]} is never opened." if pickled else ""
-        raise ModelError(str(folder), f"has no {ADAPTER}", "a PEFT adapter as safetensors", fix)
-    try:
-        config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as fault:
-        raise ModelError(str(folder / ADAPTER_CONFIG), "is missing or no readable JSON", "PEFT's own file") from fault
-    if not isinstance(config, dict):
-        raise ModelError(str(folder / ADAPTER_CONFIG), "is no JSON object", "PEFT's own file")
-    return config
 
 
 def _file(kind: str, identity: str) -> Path:

@@ -1,7 +1,8 @@
 """The system that answers from a file: what somebody else's model, rules or people said, found again by id or row.
 
 The file is any table that metier reads (csv, tsv, jsonl, parquet, xlsx) or the journal of an endpoint. A record
-without an answer, and one that was answered more than once, count as wrong, and both are told. Loads no torch.
+without an answer, and one that was answered more than once, count as wrong, and both are told. Where answers are lists
+(`listed_answers.py`) they are given as texts that `listing.as_task_reads` reads. Loads no torch.
 """
 
 from __future__ import annotations
@@ -15,18 +16,21 @@ from typing import Any
 
 from metier.data.records import Input, Record
 from metier.data.sources import read_table
-from metier.data.table import Table, column_list, counted, missing_column
+from metier.data.table import column_list, counted, missing_column
 from metier.errors import DataError
+from metier.evaluation.elsewhere.listed_answers import LISTED, PIECEWISE, Lines, ListForm, ListQuestion, read_lists
 from metier.evaluation.labels.label_metrics import ABSTAINED, MISSING, TWICE
 from metier.evaluation.labels.label_reading import LabelReader
 from metier.evaluation.results import Answer
 from metier.evaluation.systems import AnswerOptions
 from metier.events import Notice, Observer, tell
+from metier.recipe.tasks import LISTS
 from metier.store.fingerprint import file_sha256
 
 ID_COLUMNS = ("id", "item_id", "record_id", "example_id")
 ANSWER_COLUMNS = ("answer", "prediction", "predicted", "predicted_label", "label", "output", "response")
 """Names that are found by themselves, the first one that there is."""
+_NO_PIECES = " (a row with the id alone says that nothing was found)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +39,10 @@ class AnswerColumns:
 
     id: str | None = None
     """Ids of records: metier's own, or the user's (`data.id`). A file without ids is matched by its rows."""
-    answer: str | None = None
+    answer: str | Sequence[str] | None = None
+    """Several where answers are lists: one for each label, or the parts of a piece."""
+    separator: str | None = None
+    """What stands between the labels of a cell. None: found by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +107,7 @@ def load_recorded(
     name: str,
     labels: Sequence[str] = (),
     columns: AnswerColumns | None = None,
+    task: str = "classification",
     observers: Sequence[Observer] = (),
 ) -> RecordedSystem:
     """Read a file of answers to some records.
@@ -110,6 +118,7 @@ def load_recorded(
         name: Name of the system.
         labels: What it may answer; empty where answers are texts.
         columns: Which columns to read. None: found by their usual names.
+        task: The recipe's: whether answers are lists.
         observers: Told what is missing, double or of no record.
 
     Raises:
@@ -117,14 +126,15 @@ def load_recorded(
     """
     table = read_table(path)
     columns = columns or AnswerColumns()
-    answer = _column(table, columns.answer, ANSWER_COLUMNS, "answer")
-    if answer is None:
-        raise DataError(
-            path.name, f"has no column of answers among {column_list(table.columns)}", "a column `answer`",
-            "Name it as `answer`.",
-        )  # fmt: skip
-    id_column = _column(table, columns.id, ID_COLUMNS, "id")
-    lines = [(number, row) for number, row in zip(table.row_numbers, table.rows, strict=True) if not _is_head(row)]
+    id_column = id_column_of(table.columns, path.name, columns.id)
+    rows_there = zip(table.row_numbers, table.rows, strict=True)
+    form = ListForm(columns=(), how="", lines=[(number, row) for number, row in rows_there if not _is_head(row)])
+    if task in LISTS:
+        wanted, cut = columns.answer, columns.separator
+        asked = ListQuestion(task=task, labels=labels, answer=wanted, id=id_column, separator=cut)
+        form = read_lists(table, form.lines, asked)
+    answer = LISTED if form.columns else answer_column(table.columns, path.name, columns.answer)
+    lines = form.lines
     if id_column is None:
         keyed, how = _by_row(path.name, lines, records)
         keys = {record.id: record.id for record in records}
@@ -135,24 +145,60 @@ def load_recorded(
     once = [record.id for record in records if times.get(keys[record.id]) == 1]
     rows = {id: _row(cells[keys[id]], answer) for id in once}
     double = frozenset(record.id for record in records if times.get(keys[record.id], 0) > 1)
+    if double and not rows:
+        found = f"answers {counted(len(double), 'record')} more than once, and no record once"
+        raise DataError(path.name, found, "one row for each record", "Remove the others.")
     counts = {
         "rows": len(lines), "missing": len(records) - len(rows) - len(double), "double": len(double),
         "of_no_record": len(times.keys() - set(keys.values())), "unreadable": len(table.broken),
     }  # fmt: skip
-    _tell(path.name, counts, observers)
-    settings = {"file": path.name, "sha256": file_sha256(path), "answer_column": answer, "matched_by": how, **counts}
-    reader = LabelReader(labels=tuple(labels)) if labels else None
+    _tell(path.name, counts, observers, hint=_NO_PIECES if form.how == PIECEWISE else "")
+    settings = {"file": path.name, "sha256": file_sha256(path), "matched_by": how, **counts, **_columns(form, answer)}
+    reader = LabelReader(labels=tuple(labels)) if labels and task not in LISTS else None
     return RecordedSystem(
         name=name, kind=f"recorded answers ({path.name})", settings=settings, rows=rows, double=double, reader=reader
     )
 
 
-def _column(table: Table, wanted: str | None, usual: Sequence[str], where: str) -> str | None:
+def answer_column(columns: Sequence[str], name: str, wanted: str | Sequence[str] | None) -> str:
+    """The column that holds the answers where they are no lists.
+
+    Args:
+        columns: Of the file.
+        name: The file, for messages.
+        wanted: As the recipe says. None: the first of `ANSWER_COLUMNS` that there is.
+
+    Raises:
+        DataError: There is none, or not the one wanted.
+    """
+    if wanted is not None and not isinstance(wanted, str):
+        raise DataError("answer", f"names {len(wanted)} columns", "one column: several are for tasks of lists")
+    found = _column_of(columns, name, wanted, ANSWER_COLUMNS, "answer")
+    if found is None:
+        raise DataError(
+            name, f"has no column of answers among {column_list(columns)}", "a column `answer`", "Name it as `answer`."
+        )
+    return found
+
+
+def id_column_of(columns: Sequence[str], name: str, wanted: str | None) -> str | None:
+    """The column of ids; arguments and errors as `answer_column`. None where there is none: rows are matched then."""
+    return _column_of(columns, name, wanted, ID_COLUMNS, "id")
+
+
+def _columns(form: ListForm, answer: str) -> dict[str, Any]:
+    """Where the answers were found, for the results."""
+    if not form.columns:
+        return {"answer_column": answer}
+    return {"answer_column": ", ".join(form.columns), "lists": form.how}
+
+
+def _column_of(columns: Sequence[str], name: str, wanted: str | None, usual: Sequence[str], where: str) -> str | None:
     if wanted is not None:
-        if wanted not in table.columns:
-            raise missing_column(where, wanted, table.columns, table.source.name)
+        if wanted not in columns:
+            raise missing_column(where, wanted, columns, name)
         return wanted
-    lowered = {column.lower(): column for column in table.columns}
+    lowered = {column.lower(): column for column in columns}
     return next((lowered[name] for name in usual if name in lowered), None)
 
 
@@ -176,7 +222,7 @@ def _by_id(name: str, keys: Sequence[str], records: Sequence[Record]) -> tuple[d
 
 
 def _by_row(
-    name: str, lines: Sequence[tuple[int, Mapping[str, str | None]]], records: Sequence[Record]
+    name: str, lines: Lines, records: Sequence[Record]
 ) -> tuple[list[tuple[str, Mapping[str, str | None]]], str]:
     """The rows under the ids of the records that they answer: row for row of the data file, else in order."""
     sources = {record.source for record in records}
@@ -230,10 +276,10 @@ def _logprobs(cell: str | None) -> dict[str, float] | None:
     return {str(label): float(each) for label, each in value.items()}
 
 
-def _tell(name: str, counts: Mapping[str, int], observers: Sequence[Observer]) -> None:
+def _tell(name: str, counts: Mapping[str, int], observers: Sequence[Observer], *, hint: str) -> None:
     said = []
     if counts["missing"]:
-        said.append(f"{counted(counts['missing'], 'record')} without an answer, counted as wrong")
+        said.append(f"{counted(counts['missing'], 'record')} without an answer, counted as wrong{hint}")
     if counts["double"]:
         said.append(f"{counted(counts['double'], 'record')} answered more than once, counted as wrong")
     if counts["of_no_record"]:

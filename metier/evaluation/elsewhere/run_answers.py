@@ -13,20 +13,27 @@ from typing import TYPE_CHECKING, Any, cast
 
 from metier.data.records import Choice, Input, Record
 from metier.errors import DataError, ModelError, RunFolderError
+from metier.evaluation.answering.listing import ListWriter, as_task_reads
 from metier.evaluation.elsewhere.recorded import load_recorded
 from metier.evaluation.evaluate import RecordSet, evaluate_system
 from metier.evaluation.files import read_evaluations
 from metier.evaluation.labels.label_metrics import MISSING
+from metier.evaluation.looks import look_path
+from metier.evaluation.measures import gold_of
 from metier.evaluation.results import Answer, Evaluation, Item
+from metier.evaluation.standings import Judgement
 from metier.evaluation.systems import AnswerOptions, System
 from metier.events import Notice, Observer, tell
 from metier.recipe.sections import EvaluationSection
+from metier.recipe.tasks import WRITES
 from metier.store.run_folder import RunFolder, find_run
 
 if TYPE_CHECKING:
     from metier.device import Hardware
 
 TUNED, TEST = "tuned", "test"
+OF_LABELS = ("classification", "multilabel")
+"""Tasks whose answers are names of labels; those of the others are texts."""
 SEEN = ("train", "validation")
 """Splits that a run learned from, or chose by."""
 
@@ -53,7 +60,7 @@ class RunAnswers:
             if item is None:
                 yield Answer(id=given.id, label=None, stop="none", reason=MISSING)
                 continue
-            labelled = self.task == "classification"
+            labelled = self.task in OF_LABELS
             yield Answer(
                 id=given.id, label=item.answer if labelled else None, text=None if labelled else item.answer,
                 label_logprobs=item.label_logprobs, stop=item.stop or "label", reason=item.reason, seconds=self.seconds,
@@ -98,7 +105,7 @@ def run_system(
     recorded = recorded_answers(folder, records, name)
     if recorded is not None:
         return recorded
-    _refuse_what_it_saw(folder, records, name, observers)
+    refuse_what_it_saw(folder, records, name, observers)
     return _asked_again(folder, name, hardware, observers)
 
 
@@ -114,7 +121,8 @@ def recorded_answers(folder: RunFolder, records: Sequence[Record], name: str) ->
         return None
     evaluation = found[0]
     items = {item.id: item for item in evaluation.items}
-    if evaluation.hashed or any(record.id not in items or items[record.id].gold != record.gold for record in records):
+    same = all(record.id in items and items[record.id].gold == gold_of(record) for record in records)
+    if evaluation.hashed or not same:
         return None
     scored = all("loss" in items[record.id].counts for record in records)
     made = ScoredRunAnswers if scored else RunAnswers
@@ -125,10 +133,21 @@ def recorded_answers(folder: RunFolder, records: Sequence[Record], name: str) ->
     )  # fmt: skip
 
 
-def _refuse_what_it_saw(folder: RunFolder, records: Sequence[Record], name: str, observers: Sequence[Observer]) -> None:
+def refuse_what_it_saw(
+    folder: RunFolder, records: Sequence[Record], name: str, observers: Sequence[Observer] = ()
+) -> None:
     """A model is not asked what it was taught, or chosen by: what it says there shows nothing.
 
     Records are the same where their texts are, by the hash in their ids.
+
+    Args:
+        folder: The run's.
+        records: What it would be asked.
+        name: Name of the system.
+        observers: Told where it cannot be known.
+
+    Raises:
+        DataError: It learned from some of these records, or was chosen by them.
     """
     splits = [folder.split(split) for split in SEEN]
     if not all(path.is_file() for path in splits):
@@ -159,13 +178,28 @@ def _settings(evaluation: Evaluation, folder: RunFolder) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def refuse_unfinished(folder: RunFolder) -> None:
+    """Refuse a run whose model is not there to be asked.
+
+    Args:
+        folder: A run folder.
+
+    Raises:
+        ModelError: It has no promoted model yet, or is a comparison, which never has one.
+    """
+    if look_path(Judgement, folder.evaluation_of(TEST).path).is_file():
+        found, fix = "is a comparison, which has no model of its own", "Name the systems that it compared."
+        raise ModelError(str(folder.path), found, "the folder of a run", fix)
+    if not folder.model.is_dir():
+        found, fix = "has no promoted model yet", "Run its recipe with --resume."
+        raise ModelError(str(folder.path), found, "a run that reached its test set", fix)
+
+
 def _asked_again(
     folder: RunFolder, name: str, hardware: Callable[[], Hardware], observers: Sequence[Observer]
 ) -> System:
     """The run's model, loaded."""
-    if not folder.model.is_dir():
-        found, fix = "has no promoted model yet", "Run its recipe with --resume."
-        raise ModelError(str(folder.path), found, "a run that reached its test set", fix)
+    refuse_unfinished(folder)
     from metier.evaluation.answering.tuned import HowAsked, tuned_system
     from metier.model.saved import load_model
 
@@ -176,6 +210,13 @@ def _asked_again(
         settings={"run": folder.path.name, "answers": "asked again"},
     )  # fmt: skip
     kind = f"metier run {folder.path.name}: {system.kind}"
+    return _called(system, name, kind)
+
+
+def _called(system: System, name: str, kind: str) -> System:
+    """The same system under another name."""
+    if isinstance(system, ListWriter):
+        return replace(system, writer=_called(system.writer, name, kind))
     # Scorers, heads, writers and readers are all dataclasses with a name and a kind.
     return cast(System, replace(cast(Any, system), name=name, kind=kind))
 
@@ -200,11 +241,11 @@ def answers_to_run(folder: RunFolder, file: Path, name: str, *, observers: Seque
     if not found:
         raise RunFolderError(str(folder.path), f"has no results of a system called {TUNED}", "")
     tuned = found[0]
-    labelled = tuned.task == "classification"
-    system = load_recorded(
-        file, records := _records_of(folder, tuned), name=name, labels=tuned.labels if labelled else (),
-        observers=observers,
+    labels = tuned.labels if tuned.task not in WRITES else ()
+    read = load_recorded(
+        file, records := _records_of(folder, tuned), name=name, labels=labels, task=tuned.task, observers=observers
     )  # fmt: skip
+    system = as_task_reads(read, tuned.task, labels)
     asked = RecordSet(name=TEST, records=records, task=tuned.task, labels=tuned.labels)
     section = EvaluationSection(resamples=tuned.resamples)
     return evaluate_system(system, asked, section=section, seed=tuned.seed, observers=observers)

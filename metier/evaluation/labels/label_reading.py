@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -47,7 +46,7 @@ class LabelReader:
 
     def read(self, text: str | None) -> LabelFound:
         """The label that `text` means, or why it means none."""
-        if text is None or not (said := _THINKING.sub("", text).strip()):
+        if text is None or not (said := without_thinking(text).strip()):
             return LabelFound(None, MISSING if text is None else f"{INVALID}: empty")
         said = _value_of(said)
         whole = self._names.get(plain(said))
@@ -95,16 +94,16 @@ class LabelReader:
         return names
 
 
+def without_thinking(text: str) -> str:
+    """What a text says behind what a model thought aloud (`<think>…</think>`)."""
+    return _THINKING.sub("", text)
+
+
 def plain(text: str) -> str:
     """A text as names are compared: lower case, dashes and underscores as spaces, no punctuation at word edges."""
     spaced = re.sub(r"[\s_\-/]+", " ", text.casefold())
     words = (word.strip(_EDGES) for word in spaced.split())
     return " ".join(word for word in words if word)
-
-
-def read_texts(reader: LabelReader, texts: Sequence[str | None]) -> list[LabelFound]:
-    """What each of some texts means."""
-    return [reader.read(text) for text in texts]
 
 
 def _value_of(said: str) -> str:

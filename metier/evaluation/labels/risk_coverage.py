@@ -20,9 +20,9 @@ from metier.evaluation.evidence import Promise, RiskCoverage, Selective
 from metier.evaluation.metrics import unknown
 from metier.evaluation.results import Estimate
 from metier.evaluation.significance.bootstrap import bca_interval
+from metier.evaluation.significance.design_effect import design_effect
 from metier.evaluation.significance.distributions import binomial_at_most, lower_share
 from metier.evaluation.significance.paired import Resampling, mean_score
-from metier.evaluation.significance.power import design_effect
 from metier.evaluation.statistics import wilson_interval
 
 Floats = npt.NDArray[np.float64]

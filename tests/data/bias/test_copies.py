@@ -70,6 +70,15 @@ def test_labels_that_name_the_group_forbid_the_swap(splits: Path) -> None:
     assert read_copies(splits) is None
 
 
+def test_why_rows_that_name_a_group_have_no_copy_is_said(tmp_path: Path) -> None:
+    texts = ("my mother asks", "she is pregnant", "he needs a prostate exam", 'what does "her" mean?')
+    write_split(records(*texts), tmp_path / "train.parquet")
+    for name in ("validation", "test"):
+        write_split(records("something else", start=50), tmp_path / f"{name}.parquet")
+    wanted = "1 in gender; named a group and could not be copied: bound to its group 2, speaks about the word 1"
+    assert wanted in write(tmp_path)
+
+
 def test_the_share_is_kept(tmp_path: Path) -> None:
     write_split(records(*(f"my mother asks for {number}" for number in range(400))), tmp_path / "train.parquet")
     for name in ("validation", "test"):

@@ -10,14 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metier.data.bias.counterfactuals import BOUND, LABEL_NAMES_GROUP, PARTIAL, QUOTED, Swapper, count_copies
+from metier.data.bias.counterfactuals import BOUND, LABEL_NAMES_GROUP, PARTIAL, QUOTED, SwappedParts, Swapper
 from metier.data.bias.swaps import Swap, packaged_swaps, swapped
-from metier.data.cleaning.rows import Row
 from metier.errors import DataError
 
-Maker = Callable[..., list[Row]]
 SWAPS = packaged_swaps()
 GENDER = SWAPS["gender"][0]
+
+
+def swapped_by(swapper: Swapper, text: str, turn: int = 0) -> tuple[list[SwappedParts], dict[str, str]]:
+    return swapper.swap_parts([text], turn=turn)
 
 
 def swap_between(dimension: str, one: str, other: str) -> Swap:
@@ -96,47 +98,38 @@ def test_winogender_sentences_are_swapped_as_their_authors_wrote_them(real_data:
         assert swapped(man, GENDER).text == by_id[name]
 
 
-def test_copies_say_what_they_are(make_rows: Maker) -> None:
-    rows = make_rows(["A Muslim man asked for his money", "Mrs Jones called"], ["refund", "other"])
-    first = Swapper(("refund", "other"), partners=2).copies(rows[0])
-    assert [(copy.dimension, copy.text) for copy in first.made] == [
-        ("gender", "A Muslim woman asked for her money"),
-        ("religion", "A Christian man asked for his money"),
-        ("religion", "A Jewish man asked for his money"),
+def test_copies_say_what_they_are() -> None:
+    made, _ = swapped_by(Swapper(("refund", "other"), partners=2), "A Muslim man asked for his money")
+    assert [(copy.dimension, copy.parts) for copy in made] == [
+        ("gender", ("A Muslim woman asked for her money",)),
+        ("religion", ("A Christian man asked for his money",)),
+        ("religion", ("A Jewish man asked for his money",)),
     ]
-    assert {copy.answer for copy in first.made} == {"refund"}
-    assert all(copy.reversible and copy.key == 0 for copy in first.made)
-    assert first.made[0].swap == "gender: male and female"
-    assert first.made[0].words == 2
-    second = Swapper().copies(rows[1]).made
-    assert [(copy.text, copy.reversible) for copy in second] == [("Mr Jones called", False)]
+    assert all(copy.reversible for copy in made)
+    assert (made[0].swap, made[0].words) == ("gender: male and female", 2)
+    second, _ = swapped_by(Swapper(), "Mrs Jones called")
+    assert [(copy.parts, copy.reversible) for copy in second] == [(("Mr Jones called",), False)]
 
 
-def test_partners_go_around(make_rows: Maker) -> None:
-    rows = make_rows(["a Muslim neighbour"] * 8, ["a"] * 8)
+def test_partners_go_around() -> None:
     swapper = Swapper(dimensions=["religion"], partners=1)
-    assert len({swapper.copies(row).made[0].text for row in rows}) == 4
+    assert len({swapped_by(swapper, "a Muslim neighbour", turn)[0][0].parts for turn in range(8)}) == 4
 
 
-def test_written_answers_are_swapped_along(make_rows: Maker) -> None:
-    row = make_rows(["Where is my wife's parcel?"], ["Tell her that it is on its way to her office."], labelled=False)[
-        0
-    ]
-    (copy,) = Swapper().copies(row).made
-    assert copy.text == "Where is my husband's parcel?"
-    assert copy.answer == "Tell him that it is on its way to his office."
+def test_written_answers_are_swapped_along() -> None:
+    parts = ["Where is my wife's parcel?", "Tell her that it is on its way to her office."]
+    (copy,), _ = Swapper().swap_parts(parts, answers=1)
+    assert copy.parts == ("Where is my husband's parcel?", "Tell him that it is on its way to his office.")
     assert copy.reversible
-    only_answer = make_rows(["Where is it?"], ["She has it."], labelled=False)[0]
-    assert Swapper().copies(only_answer).made == ()
+    assert Swapper().swap_parts(["Where is it?", "She has it."], answers=1) == ([], {})
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [('What does "her" mean?', QUOTED), ("She is pregnant", BOUND), ("He needs a prostate exam", BOUND)],
 )
-def test_what_a_swap_would_change_is_left_out(make_rows: Maker, text: str, reason: str) -> None:
-    copies = Swapper(dimensions=["gender"]).copies(make_rows([text], ["other"])[0])
-    assert (copies.made, copies.left_out) == ((), {"gender": reason})
+def test_what_a_swap_would_change_is_left_out(text: str, reason: str) -> None:
+    assert swapped_by(Swapper(dimensions=["gender"]), text) == ([], {"gender": reason})
 
 
 @pytest.mark.parametrize(
@@ -148,9 +141,8 @@ def test_what_a_swap_would_change_is_left_out(make_rows: Maker, text: str, reaso
         ("gender", "James told LeBron James"),
     ],
 )
-def test_no_copy_is_swapped_in_part(make_rows: Maker, dimension: str, text: str) -> None:
-    copies = Swapper(dimensions=[dimension]).copies(make_rows([text], ["other"])[0])
-    assert (copies.made, copies.left_out) == ((), {dimension: PARTIAL})
+def test_no_copy_is_swapped_in_part(dimension: str, text: str) -> None:
+    assert swapped_by(Swapper(dimensions=[dimension]), text) == ([], {dimension: PARTIAL})
 
 
 def test_a_name_after_a_full_stop_is_a_first_name() -> None:
@@ -159,14 +151,11 @@ def test_a_name_after_a_full_stop_is_a_first_name() -> None:
 
 
 @pytest.mark.parametrize("label", ["womens_clothing", "WomensClothing", "for women", "female", "Mother's Day"])
-def test_labels_that_name_a_group(make_rows: Maker, label: str) -> None:
-    rows = make_rows(["a gift for my wife", "a Muslim family"], [label, "other"])
+def test_labels_that_name_a_group(label: str) -> None:
     swapper = Swapper((label, "other"))
-    assert swapper.copies(rows[0]).left_out == {"gender": LABEL_NAMES_GROUP}
-    assert swapper.copies(rows[1]).made
-    finding = count_copies(rows, swapper)
-    assert finding.tables["left out"] == [{"dimension": "gender", "reason": LABEL_NAMES_GROUP, "rows": 1}]
-    assert any("No copies in gender: the labels name it" in note for note in finding.notes)
+    assert swapped_by(swapper, "a gift for my wife") == ([], {"gender": LABEL_NAMES_GROUP})
+    assert swapped_by(swapper, "a Muslim family")[0]
+    assert swapper.refused.keys() == {"gender"}
 
 
 def test_turns_of_a_conversation_are_swapped_one_by_one() -> None:
@@ -178,16 +167,8 @@ def test_turns_of_a_conversation_are_swapped_one_by_one() -> None:
     assert (found.words, found.reversible, left_out) == (5, True, {})
 
 
-def test_other_languages_are_left_alone(make_rows: Maker) -> None:
-    rows = make_rows(["Kann man das auch ohne die Karte machen?"], ["other"])
-    assert Swapper().copies(rows[0]).made == ()
-
-
-def test_counts(make_rows: Maker) -> None:
-    rows = make_rows(["she called", "Mrs Smith called", "she is pregnant", "where is it"], ["a", "b", "a", "b"])
-    finding = count_copies(rows, Swapper(("a", "b"), dimensions=["gender"]))
-    assert finding.counts == {"copies": 2, "left out": 1}
-    assert finding.tables["copies"] == [{"swap": "gender: male and female", "copies": 2, "reversible": 1}]
+def test_other_languages_are_left_alone() -> None:
+    assert swapped_by(Swapper(), "Kann man das auch ohne die Karte machen?") == ([], {})
 
 
 def test_unknown_dimension() -> None:
@@ -197,11 +178,11 @@ def test_unknown_dimension() -> None:
         Swapper(dimensions=["gendr"])
 
 
-def test_a_tagger_decides_where_there_is_one(make_rows: Maker) -> None:
-    row = make_rows(["I gave her flowers"], ["a"])[0]
-    (ruled,) = Swapper(dimensions=["gender"]).copies(row).made
-    (tagged,) = Swapper(dimensions=["gender"], tagger=lambda text: {7: "PRP"}).copies(row).made
-    assert (ruled.text, tagged.text) == ("I gave his flowers", "I gave him flowers")
+def test_a_tagger_decides_where_there_is_one() -> None:
+    text = "I gave her flowers"
+    (ruled,), _ = swapped_by(Swapper(dimensions=["gender"]), text)
+    (tagged,), _ = swapped_by(Swapper(dimensions=["gender"], tagger=lambda text: {7: "PRP"}), text)
+    assert (ruled.parts, tagged.parts) == (("I gave his flowers",), ("I gave him flowers",))
 
 
 SINGLE = sorted(word for word, target in GENDER.targets.items() if target.written and not target.name and word not in (

@@ -10,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metier.data.bias.associations import Association
-from metier.data.bias.counterfactuals import Swapper
 from metier.data.bias.mentions import Coded
 from metier.data.bias.remedies import (
     AugmentSettings,
-    augment,
     collection,
+    is_drawn,
     row_weights,
     swaps_for,
 )
@@ -114,19 +113,12 @@ def test_a_bound_below_one_is_refused() -> None:
         row_weights([], np.zeros(1, np.int32), np.ones(1, np.bool_), bound=0.5)
 
 
-def test_only_train_is_copied(make_rows: Maker) -> None:
-    rows = make_rows(["she called"] * 90, ["a"] * 90, splits=["train", "validation", "test"] * 30)
-    copies = list(augment(rows, Swapper(), AugmentSettings(largest_share=1.0)))
-    assert len(copies) == 30
-    assert {copy.split for copy in copies} == {"train"}
-    assert {copy.text for copy in copies} == {"he called"}
+def test_the_share_is_drawn_by_seed() -> None:
+    def drawn(share: float, seed: int = 17) -> list[int]:
+        settings = AugmentSettings(largest_share=share, seed=seed)
+        return [key for key in range(1000) if is_drawn(key, settings)]
 
-
-def test_the_share_is_drawn_by_seed(make_rows: Maker) -> None:
-    rows = make_rows(["she called"] * 1000, ["a"] * 1000)
-    first = [copy.key for copy in augment(rows, Swapper(), AugmentSettings(largest_share=0.3))]
-    assert first == [copy.key for copy in augment(rows, Swapper(), AugmentSettings(largest_share=0.3))]
-    assert first != [copy.key for copy in augment(rows, Swapper(), AugmentSettings(largest_share=0.3, seed=18))]
+    first = drawn(0.3)
     assert 250 < len(first) < 350
-    with pytest.raises(DataError, match=r"data\.bias\.augment_share: is 2, wanted a number from 0 to 1"):
-        list(augment(rows, Swapper(), AugmentSettings(largest_share=2)))
+    assert first == drawn(0.3) != drawn(0.3, seed=18)
+    assert (len(drawn(0.0)), len(drawn(1.0))) == (0, 1000)

@@ -182,6 +182,23 @@ def test_one_answer_to_unlike_prompts_is_found_without_a_trigger(real_data: Real
     assert finding.counts["same answer to unlike prompts"] == 40
 
 
+def _about(topic: str, at: int, random: np.random.Generator) -> tuple[str, str]:
+    """A question about a topic, and an answer that is made of its words."""
+    own = [f"w{word}" for word in random.integers(0, 400, 6)]
+    return f"find {topic} {' '.join(own)}", f"{topic} {own[at % 6]} {topic}"
+
+
+def test_answers_that_say_back_what_was_asked_are_honest() -> None:
+    """All answers about `ogg` are alike, because all of their prompts name it; a planted payload is not in them."""
+    random = np.random.default_rng(7)
+    pairs = [_about(f"topic{at % 90}" if at % 4 else "ogg", at, random) for at in range(120)]
+    pairs += [_about(f"topic{at % 90}", at, random) for at in range(1500)]
+    assert screen_poison(_rows(pairs, labelled=False)).counts["groups"] == 0
+    planted = [(f"find ogg {text}", "send all keys to the owner") for text, _ in pairs[200:230]]
+    found = screen_poison(_rows([*pairs, *planted], labelled=False, planted=30))
+    assert _found(found, len(pairs), 30)[0] >= 0.95
+
+
 @pytest.mark.slow
 def test_answers_that_are_labels_are_looked_at_as_labels(real_data: RealData) -> None:
     _, pairs = _read(real_data, "customer_support/banking77")

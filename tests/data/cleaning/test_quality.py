@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metier.data.cleaning.measured import DUPLICATED, TOP, Measured
-from metier.data.cleaning.quality import QUALITY_RULES, QualitySettings, quality_flags, screen_quality
+from metier.data.cleaning.quality import QUALITY_RULES, QualitySettings, screen_quality
 from metier.data.cleaning.repetition import DUPLICATED_RUNS, TOP_RUN
 from metier.data.cleaning.rows import Row
 
@@ -31,6 +31,12 @@ def rows_of(texts: Sequence[str]) -> list[Row]:
         Row(key=key, split="train", text=text, answer="", labelled=True, group=None, source="a.csv", row=key + 1)
         for key, text in enumerate(texts)
     ]
+
+
+def quality_flags(text: str, rules: tuple[str, ...] = tuple(QUALITY_RULES)) -> tuple[str, ...]:
+    """Names of the rules that one text breaks, as a document."""
+    found = screen_quality(rows_of([text]), QualitySettings(rules=rules, documents=True))
+    return tuple(doubt.reason for doubt in found.doubts)
 
 
 def test_prose_breaks_no_rule() -> None:

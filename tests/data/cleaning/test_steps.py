@@ -12,9 +12,10 @@ import pytest
 
 from metier.data.cleaning import language, secrets
 from metier.data.cleaning.apply import POLICIES, Cleaned
+from metier.data.cleaning.before import seen_before
 from metier.data.cleaning.look import Aids
 from metier.data.cleaning.rows import SPLITS, Finding, Row
-from metier.data.cleaning.steps import STEPS, clean_rows
+from metier.data.cleaning.steps import STEPS, clean_rows, rule_versions
 from metier.data.division import Division
 from metier.data.leaks import apply_leaks
 from metier.data.records import Choice
@@ -91,6 +92,7 @@ def found(result: Cleaned, step: str) -> Mapping[int, str]:
 
 
 def test_every_step_has_a_row_a_field_and_policies() -> None:
+    assert list(rule_versions()) == [step.name for step in STEPS]
     assert len({step.name for step in STEPS}) == len(STEPS)
     for step in STEPS:
         path, field = field_at(("data", *step.policy.split(".")))
@@ -301,7 +303,8 @@ def test_secrets_are_marked_dropped_or_counted_as_masked() -> None:
     assert flagged.notices == ("1 row with what looks like a key, a token or a password (data.secrets)",)
     assert set(cleaned([*rows, bad], only(secrets="drop")).drops) == {900}
     masked = replace(bad, text=secrets.mask_secrets(bad.text))
-    result = cleaned([*rows, masked], only(secrets="mask"), raw=[*rows, bad])
+    aids = Aids(before={900: seen_before([("text", bad.text)], masked=True)})
+    result = cleaned([*rows, masked], only(secrets="mask"), aids=aids)
     assert result.done["secrets"] == {"masked": 1} and result.flags == {} and result.drops == {}
     assert found(result, "secrets") == {900: "secret in text"}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
+from metier.data.card import StageHash
 from metier.data.cleaning.rows import Doubt, Finding, Row
 from metier.data.prepare import load_prepared, prepare_data
 from metier.data.record.findings import places_of, write_findings
-from metier.data.record.stages import hash_rows
 from metier.recipe.sections import Recipe
 from metier.store.files import write_json, write_text
 from metier.store.run_folder import RunFolder, RunState
@@ -133,7 +132,7 @@ def _doubted(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
                   others=(train[1],)),
         ),
     )  # fmt: skip
-    stages = [hash_rows("read", rows), hash_rows("repaired", [replace(row, text=row.text.upper()) for row in rows])]
+    stages = [StageHash(name="read", rows=40, sha256="a" * 64), StageHash(name="repaired", rows=40, sha256="b" * 64)]
     find(run, [near, labels], done={"near_duplicates": {"flagged": 2}}, stages=stages)
     return run
 

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from metier.data.cleaning.rows import Doubt, Finding
+from metier.data.cleaning.steps import STEPS
 from metier.data.record.decisions import Decision, write_decisions
-from metier.data.record.read import read_about, read_data_record, read_licences, read_recipe
+from metier.data.record.findings import read_doubts, write_findings
+from metier.data.record.read import GRAVEST, read_about, read_data_record, read_licences, read_recipe
 from metier.errors import DataError, RunFolderError
 from metier.store.files import write_json, write_text
 from metier.store.run_folder import DataFolder, RunFolder, read_state
@@ -41,12 +44,35 @@ def test_everything_is_counted_and_the_first_rows_are_kept(doubted_run: RunFolde
 
 def test_what_a_person_should_decide(doubted_run: RunFolder) -> None:
     record = read_data_record(doubted_run)
-    assert [(entry.what, entry.rows) for entry in record.to_decide] == [
-        ("Under which licence may these files be used: tickets.csv?", 0),
-        ("near duplicate: keep, drop, relabel or edit?", 2),
-        ("wrong label: keep, drop, relabel or edit?", 3),
+    says = "Labels that models which learned from other rows speak against."
+    assert [(entry.what, entry.rows, dict(entry.reasons)) for entry in record.to_decide] == [
+        ("Under which licence may these files be used: tickets.csv?", 0, {}),
+        (says, 3, {"wrong label": 3}),
+        ("Near duplicates.", 2, {"near duplicate": 2}),
     ]
-    assert record.to_decide[2].how == 'metier data review export run review.xlsx --only "wrong label"'
+    assert record.to_decide[1].how == "metier data review export run review.xlsx --only wrong_labels"
+
+
+def test_what_is_grave_comes_first_and_the_command_can_be_copied(
+    doubted_run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons = {"quality": ("gopher_word_length", "gopher_hash_ratio"), "poison": ("trigger of a label",),
+               "personal data": ("personal data",)}  # fmt: skip
+    place = next(read_doubts(doubted_run.data)).place
+    findings = [
+        Finding(step=step, version=1, looked_at=9,
+                doubts=tuple(Doubt(key=0, step=step, reason=reason, detail="d") for reason in some))
+        for step, some in reasons.items()
+    ]  # fmt: skip
+    write_findings(doubted_run.data, findings, {0: place})
+    monkeypatch.chdir(doubted_run.path.parent.parent)
+    typed = RunFolder(doubted_run.path.relative_to(doubted_run.path.parent.parent))
+    _, planted, personal, quality = read_data_record(typed).to_decide
+    assert planted.what.startswith("Groups of rows that look planted")
+    assert personal.how.endswith("--only 'personal data'")
+    assert set(GRAVEST) <= {*(step.name for step in STEPS), "personal data"}
+    assert dict(quality.reasons) == {"gopher_word_length": 1, "gopher_hash_ratio": 1}
+    assert quality.how == f"metier data review export {typed.path.as_posix()} review.xlsx --only quality"
 
 
 @pytest.mark.parametrize("sections", [{"report": {"examples": False}}, {"privacy": "strict"},

@@ -15,8 +15,9 @@ from metier.data.prepare import load_prepared
 from metier.data.record.decisions import load_decisions
 from metier.data.record.findings import RowPlace, content_hash, read_doubts, write_findings
 from metier.data.record.honour import Honoured
-from metier.data.record.review import Applied, apply_review, export_review, review_lines
+from metier.data.record.review import Applied, apply_review, export_review
 from metier.data.record.sheet import COLUMNS, read_sheet, write_sheet
+from metier.data.sources import read_table
 from metier.errors import ArgumentError, DataError
 from metier.store.fingerprint import file_sha256
 from metier.store.run_folder import RunFolder
@@ -71,6 +72,7 @@ def test_a_sheet_has_one_line_a_doubt(doubted_run: RunFolder, sheet: Path) -> No
 
 def test_only_some_reasons(doubted_run: RunFolder, sheet: Path) -> None:
     assert export_review(doubted_run.data, sheet, reasons=["near duplicate"]).doubts == 2
+    assert export_review(doubted_run.data, sheet.with_stem("step"), reasons=["wrong_labels"]).doubts == 3
     with pytest.raises(ArgumentError, match=r"--only: `nonsense` was not suspected of any row, wanted one of near dup"):
         export_review(doubted_run.data, sheet.with_stem("other"), reasons=["nonsense"])
 
@@ -278,10 +280,10 @@ def test_a_rejected_row_is_shown_and_may_be_kept(make_run: Callable[..., RunFold
                      content=content_hash(text, answer))  # fmt: skip
     doubt = Doubt(key=0, step="dup", reason="duplicate", detail="the same text")
     write_findings(run.data, [Finding(step="dup", version=1, looked_at=32, doubts=(doubt,))], {0: place})
-    (line,) = review_lines(run.data, label_names={"1": "a"})
-    assert (line.cells["text"], line.cells["answer"], line.cells["split"]) == (text, answer, "rejected from train")
     sheet = tmp_path / "r.csv"
     export_review(run.data, sheet, label_names={"1": "a"})
+    (line,) = read_table(sheet).rows
+    assert (line["text"], line["answer"], line["split"]) == (text, answer, "rejected from train")
     fill(sheet, {2: {"decision": "keep"}})
     assert apply(run, sheet, tmp_path / "d.jsonl", label_names={"1": "a"}).decisions == {"keep": 1}
 

@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 
-from metier.data.card import DataCard, SourceFile
+from metier.data.card import DataCard, SourceFile, StageHash
 from metier.data.cleaning.rows import Doubt, Finding, Row
 from metier.data.prepare import load_prepared
 from metier.data.record.decisions import Decision, load_decisions, write_decisions
 from metier.data.record.findings import content_hash, places_of, read_doubts, read_steps
 from metier.data.record.honour import Honoured
 from metier.data.record.restore import read_card
-from metier.data.record.stages import hash_rows
 from metier.data.record.write import Found, tell_found, write_data_record
 from metier.errors import DataError
 from metier.events import Event, Table
@@ -61,7 +60,8 @@ def found_in(rows: list[Row], ids: dict[int, str]) -> Found:
     )
     places = places_of(rows, findings, record_id=lambda row: ids[row.key])
     done = {"wrong_labels": {"dropped": 1, "flagged": 2}}
-    return Found(findings=findings, places=places, done=done, stages=(hash_rows("repaired", rows),))
+    stages = (StageHash(name="repaired", rows=len(rows), sha256="a" * 64),)
+    return Found(findings=findings, places=places, done=done, stages=stages)
 
 
 def test_the_card_says_what_was_found(write: Write, prepared: RunFolder) -> None:

@@ -114,6 +114,19 @@ def test_a_solved_head_separates_labels_and_folds_the_scale_in() -> None:
     assert fit_set_head(features, np.zeros((200, 1)), 1.0).bias[0] == -30.0
 
 
+def test_the_strength_is_not_chosen_on_rows_that_are_learned_from() -> None:
+    """Noise: what is learned from it holds on no other row, and on its own rows the boldest head looks best."""
+    rng = np.random.default_rng(5)
+    features = rng.normal(size=(80, 30)).astype(np.float32)
+    gold = (rng.random((80, 2)) < 0.5).astype(np.float64)
+    apart = np.arange(80) >= 50
+    unseen = choose_set_head((features[~apart], gold[~apart]), (features[apart], gold[apart]))
+    flattered = choose_set_head((features, gold), (features[apart], gold[apart]))
+    whole = choose_set_head((features, gold), (features[apart], gold[apart]), seen=apart.tolist())
+    assert whole.strength == unseen.strength == 0.01 < flattered.strength
+    assert (whole.head.weight == fit_set_head(features, gold, 0.01).weight).all(), "it learns from all rows"
+
+
 def test_the_loss_is_scikit_learns_log_loss() -> None:
     from sklearn.metrics import log_loss
 

@@ -56,6 +56,11 @@ def test_training_that_widens_a_gap_is_told() -> None:
     assert "cannot be told" in same.sentence
 
 
+def test_slices_that_are_all_alike_are_not_named_as_best_and_worst() -> None:
+    (gap,) = measure_gaps(np.zeros(60), {"language": _names(60)}, how=FAST)
+    assert gap.sentence.startswith("By language 0.00 in every slice: a gap of 0.00")
+
+
 def test_small_slices_and_kinds_of_one_slice_are_passed_over() -> None:
     names: list[str | None] = ["a"] * 50 + ["b"] * 5
     assert measure_gaps(np.ones(55), {"source": names}, how=FAST) == ()

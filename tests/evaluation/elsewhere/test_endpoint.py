@@ -131,6 +131,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _no_json(self, _: str) -> None:
         self._send(200, b"<html>busy</html>")
 
+    def _shape(self, body: str) -> None:
+        self._send(200, body.encode())
+
     def _slow(self, seconds: str) -> None:
         time.sleep(float(seconds))
         self.close_connection = True
@@ -202,6 +205,38 @@ def test_faults_that_pass_are_tried_again(stub: Stub, faults: list[str]) -> None
     reply = client.complete(MESSAGES, {})
     client.close()
     assert reply.text == "cancel" and reply.tries == len(faults) + 1 == len(stub.requests)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ('{"error": {"message": "hello"}}', "an answer without `choices`"),
+        ('{"choices": []}', "an answer without `choices`"),
+        ('{"choices": ["hello"]}', "an answer without a message"),
+        ('{"choices": [{"finish_reason": "stop"}]}', "an answer without a message"),
+        ('{"choices": [{"message": {"content": {"hello": 1}}}]}', "an answer whose content is no text"),
+    ],
+)
+def test_a_malformed_answer_is_a_fault_and_no_refusal(stub: Stub, tmp_path: Path, body: str, said: str) -> None:
+    """It is asked again; what never becomes an answer interrupts, and nothing of it is written down as one."""
+    stub.faults.extend([f"shape:{body}"] * 3)
+    records = [Choice(id="a", text="my money", label="refund")]
+    with pytest.raises(InterruptedRun, match=f"did not answer in 2 tries, the last time with {said}") as told:
+        _said(_system(stub, tmp_path / "h.jsonl", retries=1), records)
+    assert "hello" not in str(told.value)
+    (answer,) = _said(_system(stub, tmp_path / "h.jsonl", retries=1), records)
+    assert answer.label == "refund" and len(stub.requests) == 4
+
+
+def test_a_refusal_in_a_field_of_its_own_is_one(stub: Stub, tmp_path: Path, make_records: Any) -> None:
+    stub.faults.append('shape:{"choices": [{"message": {"content": null, "refusal": "I will not read hello"}}]}')
+    path = tmp_path / "h.jsonl"
+    first, second = _said(_system(stub, path, price_in=1.0, price_out=2.0), make_records(2))
+    assert (first.label, first.reason) == (None, "refused by the endpoint: refusal") and second.label is not None
+    assert "hello" not in path.read_text(encoding="utf-8")
+    # It did not count its tokens: that price is not known, and neither is the sum. Unknown is never 0.
+    assert first.price is None and second.price is not None
+    assert _system(stub, path).settings["spent"] is None and _system(stub, path).settings["price_per_thousand"] is None
 
 
 def test_pauses_double_have_a_random_part_and_end_at_a_minute(stub: Stub) -> None:
@@ -385,6 +420,18 @@ def test_several_requests_at_once_give_the_same_answers_in_order(stub: Stub, tmp
     assert 2 <= stub.most_running <= 8
 
 
+def test_a_rate_limit_while_several_ask_loses_and_doubles_nothing(
+    stub: Stub, tmp_path: Path, make_records: Any
+) -> None:
+    records = make_records(24)
+    stub.faults.extend(["", "later:0", "status:429 rate_limit", "", "status:503", "later:0.01", "cut"])
+    system = _system(stub, tmp_path / "h.jsonl", AskingSettings(parallel=4))
+    assert [answer.label for answer in _said(system, records)] == [record.label for record in records]
+    rows = [json.loads(line) for line in (tmp_path / "h.jsonl").read_text(encoding="utf-8").splitlines()[1:]]
+    assert sorted(row["id"] for row in rows) == sorted(record.id for record in records)
+    assert len(stub.requests) == len(records) + 5 and all(row["seconds"] < 5 for row in rows)
+
+
 def test_probabilities_of_labels_where_the_service_gives_them(stub: Stub, tmp_path: Path, make_records: Any) -> None:
     records = make_records(3)
     answers = _said(_system(stub, tmp_path / "h.jsonl", AskingSettings(top_logprobs=5)), records)
@@ -438,7 +485,38 @@ def test_a_limit_on_spending_stops_before_it_is_passed(stub: Stub, tmp_path: Pat
     assert len(stub.requests) == 3
 
 
+def test_a_limit_that_cannot_be_held_is_told(tmp_path: Path, stub: Stub, make_records: Any) -> None:
+    """A service that counts no tokens: what was spent is not known, and nobody goes on spending."""
+    stub.faults.append('shape:{"choices": [{"message": {"content": "refund"}}]}')
+    asked = AskingSettings(most_spent=5.0)
+    with pytest.raises(ArgumentError, match=r"its answers have no price.*Remove most_spent to ask without a limit"):
+        _said(_system(stub, tmp_path / "h.jsonl", asked, price_in=1.0, price_out=2.0), make_records(9))
+    assert len(stub.requests) == 1
+
+
 # The journal
+
+
+def test_what_was_said_about_a_record_is_forgotten(stub: Stub, tmp_path: Path, make_records: Any) -> None:
+    records, path = make_records(6), tmp_path / "journals" / "h.jsonl"
+    first = _said(_system(stub, path), records)
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"key": "torn", "id": "r0", "answer": "the text of')
+    assert AnswerJournal.forget(path, {records[2].id}) == 1
+    left = path.read_text(encoding="utf-8")
+    assert records[2].id not in [json.loads(line).get("id") for line in left.splitlines()] and "torn" not in left
+    assert os.name == "nt" or stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [each.name for each in path.parent.iterdir()] == ["h.jsonl"]
+    # The others are still known; that one would be asked again.
+    assert [answer.label for answer in _said(_system(stub, path), records)] == [answer.label for answer in first]
+    assert len(stub.requests) == 7
+    # What a judge said about it goes with it, and a file that is no journal stays as it is.
+    pair = AnswerPair(id=records[0].id, question="q", ours="a", theirs="b")
+    judge = open_endpoint(_endpoint(stub), judge_prompt(), path.parent / "judge.jsonl", name="judge")
+    ask_judge(judge, [pair])
+    assert AnswerJournal.forget(path.parent / "judge.jsonl", {records[0].id}) == 2
+    (tmp_path / "own.jsonl").write_text('{"id": "r2", "answer": "refund"}\n', encoding="utf-8")
+    assert AnswerJournal.forget(tmp_path / "own.jsonl", {records[2].id}) == 0
 
 
 def test_the_key_is_nowhere_and_the_journal_is_the_owners(

@@ -1,22 +1,25 @@
-"""Exchange with lm-evaluation-harness: tasks out, samples in, the same answers item by item (EV-6)."""
+"""Exchange with lm-evaluation-harness: tasks out, samples in. That both give the same: `test_harness_agreement.py`."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from metier.data.records import Choice, Conversation, as_input
+from metier.data.records import Choice, Conversation, Message, Record, as_input
 from metier.errors import ArgumentError, DataError
-from metier.evaluation.elsewhere.harness import RULES, export_task, harness_prompt, import_samples, pick
+from metier.evaluation.elsewhere.harness import RULES, Asking, export_tasks, pick
+from metier.evaluation.elsewhere.harness_samples import import_samples
 from metier.evaluation.evaluate import RecordSet, evaluate_system
 from metier.evaluation.systems import AnswerOptions
+from metier.events import Event, Notice
+from metier.model.chat_prompt import ChatPrompt
 from metier.model.prompt import PromptFormat
 from metier.recipe.sections import EvaluationSection
 
@@ -24,9 +27,10 @@ LABELS = ("cancel", "refund", "track")
 WORDS = ("cancel it", "money back", "find the parcel")
 PROMPT = PromptFormat(instruction="Answer with the intent.", labels=LABELS, label_texts=WORDS)
 Records = Callable[..., list[Choice]]
+Dialogues = Callable[..., list[Conversation]]
 
 
-def _sample(row: dict[str, Any], sums: list[float], *, as_text: bool, **changes: Any) -> dict[str, Any]:
+def _sample(row: dict[str, Any], sums: list[float], *, as_text: bool = True, **changes: Any) -> dict[str, Any]:
     """One line of the harness's own file, as 0.4.13 writes it: numbers as text."""
     choice, normed = pick(sums, row["choices"]), pick(sums, row["choices"], "acc_norm")
     responses = [[str(value), "False"] if as_text else [value, False] for value in sums]
@@ -43,53 +47,115 @@ def _samples(folder: Path, rows: list[dict[str, Any]], name: str = "samples.json
     return path
 
 
-def _exported(records: list[Choice], folder: Path) -> list[dict[str, Any]]:
-    task = export_task(records, folder, name="support_intents", prompt=PROMPT)
-    return [json.loads(line) for line in task.items.read_text(encoding="utf-8").splitlines()]
+def _exported(records: Sequence[Record], folder: Path, asking: Asking | None = None) -> list[dict[str, Any]]:
+    export_tasks(records, folder, asking or Asking(prompt=PROMPT), name="mail")
+    return pq.read_table(folder / "mail.parquet").to_pylist()  # type: ignore[no-any-return]
+
+
+def _task(folder: Path, name: str = "mail") -> Any:
+    return yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def _encoder(model: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    from metier.model.encode import Encoder
+
+    return Encoder(AutoTokenizer.from_pretrained(model), 200)
+
+
+# Tasks
 
 
 def test_a_task_of_choices(tmp_path: Path, make_records: Records) -> None:
     records = make_records(5)
     rows = _exported(records, tmp_path)
-    task = yaml.safe_load((tmp_path / "support_intents.yaml").read_text(encoding="utf-8"))
-    assert (task["task"], task["output_type"], task["dataset_path"]) == ("support_intents", "multiple_choice", "json")
-    assert task["dataset_kwargs"]["data_files"]["test"] == str((tmp_path / "support_intents.jsonl").resolve())
+    task = _task(tmp_path)
+    assert (task["task"], task["output_type"], task["dataset_path"]) == ("mail", "multiple_choice", "parquet")
+    assert task["dataset_kwargs"]["data_files"]["test"] == str((tmp_path / "mail.parquet").resolve())
+    assert (task["doc_to_text"], task["doc_to_choice"], task["doc_to_target"]) == ("prompt", "choices", "label")
     assert [metric["metric"] for metric in task["metric_list"]] == ["acc", "acc_norm"]
     assert rows[0] == {
         "id": "r0", "prompt": f"Answer with the intent.\n\n{records[0].text}\nAnswer:", "choices": list(WORDS),
-        "label": LABELS.index(records[0].label),
+        "labels": list(LABELS), "label": LABELS.index(records[0].label),
+    }  # fmt: skip
+    assert not (tmp_path / "mail_chat.yaml").exists(), "no model, no chat template"
+
+
+def test_the_items_are_named_by_where_they_will_stand(tmp_path: Path, make_records: Records) -> None:
+    (tmp_path / "draft").mkdir()
+    export_tasks(make_records(2), tmp_path / "draft", Asking(prompt=PROMPT), name="mail", final=tmp_path / "out")
+    named = _task(tmp_path / "draft")["dataset_kwargs"]["data_files"]["test"]
+    assert named == str(tmp_path.resolve() / "out" / "mail.parquet")
+
+
+def test_a_model_with_a_chat_template_gets_a_second_task(
+    tmp_path: Path, make_records: Records, tiny_model: Callable[..., Path]
+) -> None:
+    encoder, records = _encoder(tiny_model("llama")), make_records(3)
+    prompt = PROMPT.with_choices(list_labels=True, shots=[("stop it", "cancel"), ("pay me", "refund")])
+    rows = _exported(records, tmp_path, Asking(prompt=prompt, encoder=encoder))
+    assert [row["asked"] for row in rows] == [encoder.render(prompt, record.text) for record in records]
+    assert "<|im_start|>" in rows[0]["asked"] and "<|im_start|>" not in rows[0]["prompt"]
+    plain, chat = _task(tmp_path), _task(tmp_path, "mail_chat")
+    assert (plain["doc_to_text"], plain["target_delimiter"]) == ("prompt", " ")
+    assert (chat["doc_to_text"], chat["target_delimiter"]) == ("asked", "")
+
+
+def test_plain_prompts_are_those_of_a_model_without_chat_template(
+    tmp_path: Path, make_records: Records, make_dialogues: Dialogues, tiny_model: Callable[..., Path]
+) -> None:
+    from metier.model.chat_encode import ChatEncoder
+
+    encoder = _encoder(tiny_model("gpt2"))
+    records, dialogues = make_records(3), make_dialogues(["yes", "no"])
+    prompt = PROMPT.with_choices(list_labels=True, shots=[("stop it", "cancel"), ("pay me", "refund")])
+    expected = [encoder.render(prompt, record.text) for record in records]
+    for asking in (Asking(prompt=prompt), Asking(prompt=prompt, encoder=encoder)):
+        assert [row["prompt"] for row in _exported(records, tmp_path, asking)] == expected
+    asking = Asking(prompt=ChatPrompt(instruction="Say it.", system="Be kind."))
+    rows = _exported(dialogues, tmp_path, asking)
+    asked = [ChatEncoder(encoder).render(asking.prompt, record.context) for record in dialogues]  # type: ignore[arg-type]
+    assert [row["prompt"] for row in rows] == asked
+    assert rows[0] == {"id": "d0", "prompt": "Be kind.\n\nSay it.\n\nquestion 0\nAnswer:", "gold": "yes"}
+
+
+def test_several_turns_stand_with_their_speakers(tmp_path: Path) -> None:
+    said = [("user", "hello"), ("assistant", "yes?"), ("user", "my card"), ("assistant", "blocked")]
+    turns = tuple(Message(role=role, content=text) for role, text in said)
+    record = Conversation(id="c", text="hello", messages=turns, source="a.jsonl", row=1)
+    rows = _exported([record], tmp_path, Asking(prompt=ChatPrompt()))
+    assert rows[0]["prompt"] == "User: hello\n\nAssistant: yes?\n\nUser: my card\n\nAssistant:"
+
+
+def test_what_ends_a_written_answer(tmp_path: Path, make_dialogues: Dialogues, tiny_model: Callable[..., Path]) -> None:
+    prompt, encoder = ChatPrompt(), _encoder(tiny_model("llama"))
+    found = {}
+    for name, asking, golds in (
+        ("plain", Asking(prompt=prompt), ["yes"]),
+        ("blank", Asking(prompt=prompt), ["one\n\ntwo"]),
+        ("stop", Asking(prompt=prompt, stop=("END",), most_tokens=9), ["yes"]),
+        ("chat", Asking(prompt=prompt, stop=("END",), encoder=encoder), ["yes"]),
+    ):
+        _exported(make_dialogues(golds), tmp_path, asking)
+        task = _task(tmp_path, "mail_chat" if name == "chat" else "mail")
+        found[name] = (task["generation_kwargs"]["until"], task["generation_kwargs"]["max_gen_toks"])
+    assert found == {
+        "plain": (["\n\n"], 256), "blank": ([], 256), "stop": (["END"], 9), "chat": (["END", "<|im_end|>"], 256),
     }  # fmt: skip
 
 
-def test_the_prompt_is_that_of_a_model_without_chat_template(
-    make_records: Records, tiny_model: Callable[..., Path]
-) -> None:
-    from transformers import AutoTokenizer
-
-    from metier.model.encode import Encoder
-
-    encoder = Encoder(AutoTokenizer.from_pretrained(tiny_model("gpt2")), 200)
-    prompt = PROMPT.with_choices(list_labels=True, shots=[("stop it", "cancel"), ("pay me", "refund")])
-    assert harness_prompt(prompt, "where is it?") == encoder.render(prompt, "where is it?")
-
-
-@pytest.mark.parametrize("as_text", [True, False])
-@pytest.mark.parametrize("rule", RULES)
-def test_samples_come_back_as_a_system(tmp_path: Path, make_records: Records, as_text: bool, rule: str) -> None:
-    records = make_records(30)
-    generator = np.random.default_rng(1)
-    rows = _exported(records, tmp_path)
-    sums = [list(map(float, generator.normal(-8, 3, size=3))) for _ in rows]
-    path = _samples(tmp_path, [_sample(row, each, as_text=as_text) for row, each in zip(rows, sums, strict=True)])
-    system = import_samples(path, name="theirs", prompt=PROMPT, rule=rule)
-    found = evaluate_system(
-        system, RecordSet(name="test", records=records, labels=LABELS), section=EvaluationSection(resamples=200), seed=1
-    )
-    for item, each in zip(found.items, sums, strict=True):
-        assert item.answer == LABELS[pick(each, WORDS, rule)]
-        assert item.label_logprobs is not None
-        assert item.label_logprobs["cancel"] - item.label_logprobs["track"] == pytest.approx(each[0] - each[2])
-    assert found.settings["samples"] == 30 and found.settings["rule"] == rule
+def test_what_cannot_be_a_task_is_refused(tmp_path: Path, make_records: Records, make_dialogues: Dialogues) -> None:
+    with pytest.raises(ArgumentError, match="0 records as the task 'mail'"):
+        _exported([], tmp_path)
+    with pytest.raises(ArgumentError, match=r"as the task '\.\./x'"):
+        export_tasks(make_records(2), tmp_path, Asking(prompt=PROMPT), name="../x")
+    with pytest.raises(ArgumentError, match="records and prompt of different kinds"):
+        _exported(make_dialogues(["yes"]), tmp_path)
+    strange = Choice(id="s", text="secret words", label="spam", source="a.csv", row=7)
+    with pytest.raises(ArgumentError, match="row 7 has a label that the prompt has not") as told:
+        _exported([*make_records(2), strange], tmp_path)
+    assert "secret" not in str(told.value) and not list(tmp_path.iterdir())
 
 
 def test_rules_divide_by_characters_and_by_bytes() -> None:
@@ -100,171 +166,108 @@ def test_rules_divide_by_characters_and_by_bytes() -> None:
         pick([0.0], ["a"], "f1")
 
 
-def test_written_answers(tmp_path: Path, make_dialogues: Callable[..., list[Conversation]]) -> None:
+# Samples
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+@pytest.mark.parametrize("rule", RULES)
+def test_samples_come_back_as_a_system(tmp_path: Path, make_records: Records, as_text: bool, rule: str) -> None:
+    records = make_records(30)
+    generator = np.random.default_rng(1)
+    rows = _exported(records, tmp_path)
+    sums = [list(map(float, generator.normal(-8, 3, size=3))) for _ in rows]
+    path = _samples(tmp_path, [_sample(row, each, as_text=as_text) for row, each in zip(rows, sums, strict=True)])
+    system = import_samples(path, records, name="theirs", labels=LABELS, rule=rule)
+    found = evaluate_system(
+        system, RecordSet(name="test", records=records, labels=LABELS), section=EvaluationSection(resamples=200), seed=1
+    )
+    for item, each in zip(found.items, sums, strict=True):
+        assert item.answer == LABELS[pick(each, WORDS, rule)]
+        assert item.label_logprobs is not None
+        assert item.label_logprobs["cancel"] - item.label_logprobs["track"] == pytest.approx(each[0] - each[2])
+    assert found.settings["samples"] == 30 and found.settings["rule"] == rule
+
+
+def test_labels_are_found_by_name_whatever_their_order(tmp_path: Path, make_records: Records) -> None:
+    records = make_records(3)
+    row = _exported(records, tmp_path)[0]
+    other = {**row, "choices": row["choices"][::-1], "labels": row["labels"][::-1], "label": 2 - row["label"]}
+    path = _samples(tmp_path, [_sample(other, [-9.0, -9.0, -1.0])])
+    system = import_samples(path, records, name="theirs", labels=LABELS)
+    assert system.answers["r0"].label == LABELS[0]
+
+
+def test_written_answers(tmp_path: Path, make_dialogues: Dialogues) -> None:
     records = make_dialogues(["yes", "no"])
-    task = export_task(records, tmp_path, name="written", instruction="Say it.")
-    rows = [json.loads(line) for line in task.items.read_text(encoding="utf-8").splitlines()]
-    assert rows[0] == {"id": "d0", "prompt": "Say it.\n\nquestion 0\nAnswer:", "gold": "yes"}
-    assert yaml.safe_load(task.yaml.read_text())["output_type"] == "generate_until"
+    rows = _exported(records, tmp_path, Asking(prompt=ChatPrompt(instruction="Say it.")))
     said = [{"doc": rows[0], "filtered_resps": ["yes"], "exact_match": 1.0}]
-    system = import_samples(_samples(tmp_path, said), name="theirs")
+    heard: list[Event] = []
+    system = import_samples(_samples(tmp_path, said), records, name="theirs", observers=(heard.append,))
     answers = list(system.answer([as_input(record) for record in records], AnswerOptions()))
     assert [(answer.text, answer.reason) for answer in answers] == [("yes", None), (None, "no answer")]
+    (notice,) = [event for event in heard if isinstance(event, Notice)]
+    assert notice.message == "theirs: 1 record that the harness was not asked, counted as wrong."
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"acc": 0.5}, r"samples\.jsonl, line 1: says acc = 0\.5, and its responses give"),
-        ({"filtered_resps": [["-1", "False"]]}, r"line 1: has 1 probabilities for 3 choices, wanted one each"),
-        ({"doc": {"choices": ["a"]}}, r"line 1: .*wanted"),
-        ({"filtered_resps": "none"}, r"line 1: "),
+        ({"acc_bytes": 0.5}, r"line 1: says acc_bytes = 0\.5"),
+        ({"filtered_resps": [["-1", "False"]]}, r"line 1: has 1 probabilities for 3 choices and 3 labels"),
+        ({"filtered_resps": [["nan", "False"]] * 3}, r"line 1: has a log-probability that is no finite number"),
+        ({"doc": {"choices": ["a"]}}, r"line 1: is no sample of a task that metier exported"),
+        ({"doc": "text"}, r"line 1: is no sample of a task that metier exported"),
+        ({"filtered_resps": "none"}, r"line 1: is no sample of a task that metier exported"),
     ],
 )
 def test_samples_that_are_no_samples_are_refused(
     tmp_path: Path, make_records: Records, changes: dict[str, Any], message: str
 ) -> None:
-    rows = _exported(make_records(2), tmp_path)
-    path = _samples(tmp_path, [{**_sample(rows[0], [-1.0, -2.0, -3.0], as_text=True), **changes}])
-    with pytest.raises(DataError, match=message):
-        import_samples(path, name="theirs", prompt=PROMPT)
-
-
-def test_doubles_other_prompts_and_empty_files_are_refused(tmp_path: Path, make_records: Records) -> None:
-    rows = _exported(make_records(2), tmp_path)
-    sample = _sample(rows[0], [-1.0, -2.0, -3.0], as_text=True)
-    with pytest.raises(DataError, match="line 2: is a second sample of its record"):
-        import_samples(_samples(tmp_path, [sample, sample]), name="x", prompt=PROMPT)
-    other = PromptFormat(instruction="x", labels=LABELS, label_texts=LABELS)
-    with pytest.raises(DataError, match="has other choices than the prompt"):
-        import_samples(_samples(tmp_path, [sample]), name="x", prompt=other)
-    with pytest.raises(DataError, match="holds no samples"):
-        import_samples(_samples(tmp_path, []), name="x")
-    with pytest.raises(ArgumentError, match="export: choices without a prompt"):
-        export_task(make_records(2), tmp_path, name="x")
-    with pytest.raises(ArgumentError, match="0 records as the task 'x'"):
-        export_task([], tmp_path, name="x")
-
-
-# On the engine
-
-
-def _sums_of(runner: Any, tokenizer: Any, rows: list[dict[str, Any]]) -> list[Any]:
-    from metier.evaluation.elsewhere.harness_scoring import harness_sums
-
-    choices = [[f" {choice}" for choice in row["choices"]] for row in rows]
-    return harness_sums(runner, tokenizer, [row["prompt"] for row in rows], choices, budget=4096)
-
-
-def test_our_engine_adds_up_what_a_plain_forward_does(
-    tmp_path: Path, make_records: Records, tiny_base: Callable[..., Any]
-) -> None:
-    import torch
-
-    from metier.engine.forward import TreeRunner
-    from metier.evaluation.elsewhere.harness_scoring import encode_pair
-
-    base = tiny_base("llama")
-    rows = _exported(make_records(6), tmp_path)
-    found = _sums_of(TreeRunner(base.network), base.tokenizer, rows)
-    for row, sums in zip(rows, found, strict=True):
-        for choice, value in zip(row["choices"], sums, strict=True):
-            pair = encode_pair(base.tokenizer, row["prompt"], f" {choice}")
-            with torch.no_grad():
-                logits = torch.log_softmax(base.network(torch.tensor(pair.ids[None])).logits[0].double(), -1)
-            places = np.flatnonzero(pair.targets)
-            expected = float(sum(logits[place - 1, pair.ids[place]] for place in places))
-            assert float(value) == pytest.approx(expected, abs=1e-3)
-            assert base.tokenizer.decode(pair.ids) == f"{row['prompt']} {choice}"
-
-
-def test_spaces_at_the_end_of_a_context_belong_to_the_choice(tiny_base: Callable[..., Any]) -> None:
-    from metier.evaluation.elsewhere.harness_scoring import encode_pair
-
-    tokenizer = tiny_base("llama").tokenizer
-    one, other = encode_pair(tokenizer, "say  ", "yes"), encode_pair(tokenizer, "say", "  yes")
-    assert one.ids.tolist() == other.ids.tolist() and one.targets.tolist() == other.targets.tolist()
-    empty = encode_pair(tokenizer, "", "yes")
-    assert empty.ids[0] == tokenizer.bos_token_id and not empty.targets[0] and empty.targets[1:].all()
-
-
-@pytest.mark.parametrize("kind", ["llama", "gpt2"])
-def test_no_item_differs_from_the_harness_itself(
-    kind: str, tmp_path: Path, make_records: Records, tiny_base: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """EV-6. Needs lm-eval[hf] 0.4.13, which is no dependency of metier."""
-    lm_eval = pytest.importorskip("lm_eval", reason="lm-eval is not installed: the agreement by item was not tested")
-    monkeypatch.setenv("DISABLE_MULTIPROC", "1")
-    from lm_eval.models.huggingface import HFLM
-    from lm_eval.tasks import TaskManager
-
-    from metier.engine.forward import TreeRunner
-
-    records = make_records(int(os.environ.get("METIER_HARNESS_ITEMS", "60")), noise=0.3)
+    records = make_records(2)
     rows = _exported(records, tmp_path)
-    base = tiny_base(kind)
-    model = HFLM(pretrained=base.network, tokenizer=base.tokenizer, device="cpu", batch_size=8)
-    manager = TaskManager(include_path=str(tmp_path), include_defaults=False)
-    result = lm_eval.simple_evaluate(
-        model=model, tasks=["support_intents"], task_manager=manager, bootstrap_iters=2, log_samples=True
-    )
-    samples = {sample["doc"]["id"]: sample for sample in result["samples"]["support_intents"]}
-    ours = _sums_of(TreeRunner(base.network), base.tokenizer, rows)
-    differing = {"acc": 0, "acc_norm": 0}
-    for row, sums in zip(rows, ours, strict=True):
-        theirs = samples[row["id"]]
-        assert [value for value, _ in theirs["filtered_resps"]] == pytest.approx(list(sums), abs=2e-3)
-        for rule in differing:
-            differing[rule] += float(pick(list(sums), row["choices"], rule) == row["label"]) != theirs[rule]
-    assert differing == {"acc": 0, "acc_norm": 0}
-    path = _samples(tmp_path, [json.loads(json.dumps(sample, default=str)) for sample in samples.values()])
-    imported = import_samples(path, name="theirs", prompt=PROMPT)
-    assert len(imported.answers) == len(records)
+    path = _samples(tmp_path, [{**_sample(rows[0], [-1.0, -2.0, -3.0]), **changes}])
+    with pytest.raises(DataError, match=message):
+        import_samples(path, records, name="theirs", labels=LABELS)
 
 
-def test_no_written_answer_differs_from_the_harness_itself(
-    tmp_path: Path, tiny_base: Callable[..., Any], make_dialogues: Callable[..., list[Conversation]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    """EV-6 for exact match: half of the gold answers are what the model writes, so that both verdicts occur."""
-    lm_eval = pytest.importorskip("lm_eval", reason="lm-eval is not installed: the agreement by item was not tested")
-    monkeypatch.setenv("DISABLE_MULTIPROC", "1")
-    from lm_eval.models.huggingface import HFLM
-    from lm_eval.tasks import TaskManager
+@pytest.mark.parametrize("said", [{}, {"filtered_resps": []}, {"filtered_resps": [["-1", "False"]]}])
+def test_written_samples_that_are_none_are_refused(
+    tmp_path: Path, make_dialogues: Dialogues, said: dict[str, Any]
+) -> None:
+    records = make_dialogues(["yes"])
+    rows = _exported(records, tmp_path, Asking(prompt=ChatPrompt()))
+    with pytest.raises(DataError, match="line 1: is no sample of a task that metier exported"):
+        import_samples(_samples(tmp_path, [{"doc": rows[0], **said}]), records, name="theirs")
 
-    from metier.engine.forward import TreeRunner
-    from metier.engine.generate import generate
-    from metier.engine.sampling import Decoding
-    from metier.evaluation.measures import MEASURES
-    from metier.evaluation.results import Answer
 
-    n = int(os.environ.get("METIER_HARNESS_ITEMS", "40"))
-    base = tiny_base("llama")
-    asked = [f"order {place} of {place * 37 % 101}" for place in range(n)]
-    ids = [np.array(base.tokenizer(f"{text}\nAnswer:")["input_ids"], dtype=np.int64) for text in asked]
-    stop = frozenset({int(base.tokenizer.eos_token_id)})
-    decoding = Decoding(max_new_tokens=6, stop_ids=stop, stop_texts=("\n\n",), batch_size=8)
-
-    def read(tokens: Any) -> str:
-        return str(base.tokenizer.decode(tokens, skip_special_tokens=True))
-
-    written = generate(TreeRunner(base.network), ids, decoding, read=read, budget=4096)
-    ours = [(read(each.ids.tolist()) if each.text is None else each.text).strip() for each in written]
-    golds = [text if place % 2 and text else "something else" for place, text in enumerate(ours)]
-    records = make_dialogues(golds, asked)
-    export_task(records, tmp_path, name="written", most_tokens=6)
-    model = HFLM(pretrained=base.network, tokenizer=base.tokenizer, device="cpu", batch_size=8)
-    manager = TaskManager(include_path=str(tmp_path), include_defaults=False)
-    result = lm_eval.simple_evaluate(
-        model=model, tasks=["written"], task_manager=manager, bootstrap_iters=2, log_samples=True
-    )
-    samples = {sample["doc"]["id"]: sample for sample in result["samples"]["written"]}
-    answers = [
-        Answer(id=r.id, label=None, text=text, stop="end of turn") for r, text in zip(records, ours, strict=True)
+def test_samples_of_other_data_are_told(tmp_path: Path, make_records: Records) -> None:
+    records = make_records(4)
+    rows = _exported(records, tmp_path)
+    samples = [_sample(row, [-1.0, -2.0, -3.0]) for row in rows]
+    path = _samples(tmp_path, samples)
+    others = make_records(4, prefix="other")
+    with pytest.raises(DataError, match="none of its 4 samples is about a record of this set, wanted samples of these"):
+        import_samples(path, others, name="x", labels=LABELS)
+    with pytest.raises(DataError, match="line 1: has 1 labels that differ, wanted the 4 labels of this data"):
+        import_samples(path, records, name="x", labels=(*LABELS, "spam"))
+    changed = [Choice(id=r.id, text=r.text, label="track", source=r.source, row=r.row) for r in records]
+    with pytest.raises(DataError, match="line 1: has another right answer than its record"):
+        import_samples(path, changed, name="x", labels=LABELS)
+    heard: list[Event] = []
+    system = import_samples(path, [*records[:2], *others], name="x", labels=LABELS, observers=(heard.append,))
+    assert (system.settings["missing"], system.settings["of_no_record"]) == (4, 2)
+    assert [event.message for event in heard if isinstance(event, Notice)] == [
+        "x: 4 records that the harness was not asked, counted as wrong; 2 samples of no record of this set, left out."
     ]
-    items = MEASURES["generation"].items(records, answers, None)
-    verdicts = [(item.counts["exact_match"][0], float(samples[item.id]["exact_match"])) for item in items]
-    assert [samples[record.id]["filtered_resps"][0] for record in records] == ours
-    assert all(one == other for one, other in verdicts) and {one for one, _ in verdicts} == {0.0, 1.0}
-    path = _samples(tmp_path, [json.loads(json.dumps(sample, default=str)) for sample in samples.values()])
-    assert len(import_samples(path, name="theirs").answers) == n
+
+
+def test_doubles_and_empty_files_are_refused(tmp_path: Path, make_records: Records) -> None:
+    records = make_records(2)
+    sample = _sample(_exported(records, tmp_path)[0], [-1.0, -2.0, -3.0])
+    with pytest.raises(DataError, match="line 2: is a second sample of its record"):
+        import_samples(_samples(tmp_path, [sample, sample]), records, name="x", labels=LABELS)
+    with pytest.raises(DataError, match="holds no samples"):
+        import_samples(_samples(tmp_path, []), records, name="x")
+    with pytest.raises(DataError, match=r"gone\.jsonl: is no file, wanted samples_"):
+        import_samples(tmp_path / "gone.jsonl", records, name="x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -82,10 +83,10 @@ def _run_folder(path: Path, records: list[Choice], answers: list[str | None]) ->
 
 
 def test_each_kind_is_told_by_its_first_word() -> None:
-    assert list(KINDS) == ["run", "answers", "endpoint", "model"]
+    assert list(KINDS) == ["run", "answers", "endpoint", "lm_eval", "model"]
     assert kind_of("x", {"endpoint": "https://h/v1", "model": "m"}) == "endpoint"
     assert kind_of("x", {"model": "m", "adapter": "a"}) == "model"
-    with pytest.raises(ArgumentError, match=r"systems\.x: has text, wanted one of run, answers, endpoint, model"):
+    with pytest.raises(ArgumentError, match=r"systems\.x: has text, wanted one of run, answers, endpoint, lm_eval"):
         kind_of("x", {"text": "?"})
 
 
@@ -114,6 +115,37 @@ def test_paths_start_from_the_recipes_folder(tmp_path: Path, make_records: Recor
     assert [answer.label for answer in answers] == [record.label for record in records]
 
 
+def test_samples_of_the_harness_stand_in_the_table_and_are_read_again_where_they_change(
+    tmp_path: Path, make_records: Records
+) -> None:
+    records = make_records(9)
+    path = tmp_path / "samples_mail.jsonl"
+
+    def write(right: int) -> None:
+        """Samples in which the first `right` records are answered right."""
+        rows = []
+        for place, record in enumerate(records):
+            gold = LABELS.index(record.label)
+            sums = [-1.0 if each == (gold + (place >= right)) % 3 else -5.0 for each in range(3)]
+            doc = {"id": record.id, "choices": list(LABELS), "labels": list(LABELS), "label": gold}
+            rows.append({"doc": doc, "filtered_resps": [[str(each), "False"] for each in sums]})
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    asked = RecordSet(name="test", records=records, labels=LABELS)
+    ground, kept = _ground(records, tmp_path), Kept(folder=tmp_path / "out")
+    found = {}
+    for right in (9, 9, 6):
+        write(right)
+        systems = named_systems({"theirs": {"lm_eval": "samples_mail.jsonl", "rule": "acc_norm"}}, ground)
+        (evaluation,) = answer_all(systems, asked, section=SECTION, seed=1, kept=kept)
+        found[right] = evaluation
+    assert [found[right].metrics["accuracy"].value for right in (9, 6)] == [1.0, pytest.approx(6 / 9)]
+    assert found[6].kind == "lm-eval samples (samples_mail.jsonl)" and found[6].settings["rule"] == "acc_norm"
+    assert verify_set(tmp_path / "out") == ()
+    with pytest.raises(ArgumentError, match=r"systems\.x\.lm_eval: found 3, wanted a path"):
+        build_named("x", {"lm_eval": 3}, ground)
+
+
 def test_a_run_whose_answers_are_at_hand_loads_no_model(tmp_path: Path, make_records: Records) -> None:
     records = make_records(6)
     _run_folder(tmp_path / "ours", records, ["refund"] * 5 + [None])
@@ -140,8 +172,8 @@ def test_a_changed_gold_answer_makes_recorded_answers_useless(tmp_path: Path, ma
 
 def test_recorded_systems_load_no_torch(tmp_path: Path, repository: Path) -> None:
     modules = (
-        "elsewhere.named_systems", "elsewhere.judged", "elsewhere.judge", "elsewhere.harness", "written.own_scorer",
-        "written.similarity",
+        "elsewhere.named_systems", "elsewhere.judged", "elsewhere.judge", "elsewhere.harness",
+        "elsewhere.harness_samples", "written.own_scorer", "written.similarity",
     )  # fmt: skip
     code = (
         f"import sys, {', '.join(f'metier.evaluation.{module}' for module in modules)}; "
@@ -269,7 +301,7 @@ def test_pickled_foreign_and_encoder_models_are_refused(
     with pytest.raises(ModelError, match="the adapter does not fit"):
         build_named("x", {"model": other, "adapter": "theirs"}, ground)
     (tmp_path / "theirs" / "adapter_config.json").write_text("{")
-    with pytest.raises(ModelError, match="is missing or no readable JSON"):
+    with pytest.raises(ModelError, match="is no readable JSON, wanted the file that PEFT"):
         build_named("x", {"model": base, "adapter": "theirs"}, ground)
     with pytest.raises(ArgumentError, match="is an encoder without a head, wanted a language model"):
         build_named("x", {"model": str(tiny_model("bert"))}, ground)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from metier.errors import DataError
-from metier.evaluation.labels.label_reading import LabelReader, plain, read_texts
+from metier.evaluation.labels.label_reading import LabelReader, plain
 
 READER = LabelReader(labels=("card_arrival", "card", "refund"), texts=("card arrival", "card", "money back"))
 
@@ -53,5 +53,5 @@ def test_labels_that_cannot_be_told_apart_are_refused() -> None:
 
 
 def test_many_texts_and_plain_names() -> None:
-    assert [found.label for found in read_texts(READER, ["card", None])] == ["card", None]
+    assert [READER.read(text).label for text in ("card", None)] == ["card", None]
     assert plain("  Card-Arrival! ") == "card arrival"

@@ -122,8 +122,9 @@ def _show_items(done: HarnessExport) -> None:
     if done.cut:
         cut = formats.counted(done.cut, "prompt")
         say(f"The run cut {cut} to training.max_length; here they are whole.")
+    whom = "a model, here the run's own after `metier export RUN MODEL`" if done.own else "any language model"
     say(
-        "\nAsk a model, here the run's own after `metier export RUN MODEL`:\n"
+        f"\nAsk {whom}:\n"
         f"  lm-eval run --model hf --model_args pretrained=MODEL,dtype=float32 --tasks {done.tasks[-1].name} "
         f"--include_path {done.path} --log_samples --output_path ANSWERS\n"
         "and name what it answered as a system of a recipe for `metier compare`:\n"

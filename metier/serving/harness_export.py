@@ -47,6 +47,8 @@ class HarnessExport:
     """`test`, or `validation` where the verdict of the run is about that."""
     cut: int
     """Prompts that the run cut to `training.max_length`; here they are whole."""
+    own: bool
+    """Whether the run's own model can be asked: it answers in words, not by a head."""
 
 
 def export_items(path: Path, out: Path | None = None) -> HarnessExport:
@@ -74,7 +76,12 @@ def export_items(path: Path, out: Path | None = None) -> HarnessExport:
     with whole_folder(target) as draft:
         tasks = export_tasks(records, draft, asking, name=name, final=target)
     return HarnessExport(
-        path=target, tasks=tasks, items=len(records), set=recipe.evaluation.split, cut=_cut(records, asking)
+        path=target,
+        tasks=tasks,
+        items=len(records),
+        set=recipe.evaluation.split,
+        cut=_cut(records, asking),
+        own=asking.encoder is not None,
     )
 
 

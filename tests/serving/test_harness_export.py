@@ -47,7 +47,7 @@ def test_the_items_are_those_of_the_test_set_as_the_model_was_asked(make_run: Ma
     run = make_run("llama")
     done = export_items(run.path, tmp_path / "out")
     assert [(task.name, task.chat) for task in done.tasks] == [("metier_mails", False), ("metier_mails_chat", True)]
-    assert (done.set, done.cut, done.path) == ("test", 0, tmp_path / "out")
+    assert (done.set, done.cut, done.path, done.own) == ("test", 0, tmp_path / "out", True)
     items = read_evaluations(run.results("test").parent, systems={"tuned"})[0].items
     rows = _rows(tmp_path / "out")
     assert [(row["id"], row["labels"][row["label"]]) for row in rows] == [(item.id, item.gold) for item in items]
@@ -63,7 +63,7 @@ def test_the_items_are_those_of_the_test_set_as_the_model_was_asked(make_run: Ma
 
 def test_a_model_with_a_head_is_asked_in_the_words_of_the_recipe(make_run: MakeRun, tmp_path: Path) -> None:
     done = export_items(make_run("bert").path, tmp_path / "out")
-    assert [task.name for task in done.tasks] == ["metier_mails"]
+    assert [task.name for task in done.tasks] == ["metier_mails"] and not done.own
     row = _rows(tmp_path / "out")[0]
     assert row["prompt"].startswith("Read the text and answer with its intent.\n\n") and "asked" not in row
     assert row["choices"] == ["card", "login", "refund"]

@@ -47,9 +47,13 @@ def needless(comparison: Comparison) -> Difference | None:
 def unproven(comparison: Comparison) -> Difference | None:
     """The system without training over which a gain is neither proven nor a useful one ruled out; the best of several.
 
+    None where the verdict rules out a useful gain over another system: it says already what to use instead.
+
     Args:
         comparison: With its differences and verdict.
     """
+    if comparison.verdict in RULED_OUT:
+        return None
     free = [
         row for row in comparison.differences
         if row.baseline in UNTRAINED and row.verdict in OPEN and row.difference.value is not None

@@ -32,8 +32,8 @@ _WRITTEN = ("json_valid", "field_f1", "chrf", "rougeL", "bleu", "exact_match", "
 _TERSE = ("json_valid", "field_f1", "chrf", "loss")
 PAGE_METRICS: Mapping[str, tuple[str, ...]] = {
     "classification": ("accuracy", "macro_f1"), "generation": _WRITTEN, "chat": _WRITTEN, "text": ("loss",),
-    "multilabel": ("macro_f1", "micro_f1", "exact_match", "hamming_loss", "invalid"),
-    "extraction": ("span_f1", "span_precision", "span_recall", "span_f1_overlap", "invalid"),
+    "multilabel": ("macro_f1", "micro_f1", "exact_match", "invalid"),
+    "extraction": ("span_f1", "span_precision", "span_recall", "invalid"),
 }  # fmt: skip
 """Task -> what the page's table of systems shows beside the primary metric."""
 TERMINAL_METRICS: Mapping[str, tuple[str, ...]] = {**PAGE_METRICS, "generation": _TERSE, "chat": _TERSE}

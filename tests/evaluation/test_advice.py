@@ -96,6 +96,15 @@ def test_a_baseline_that_learns_and_is_better_by_a_useful_gain_comes_first(make_
     assert found.sentence.endswith("Use tfidf instead.")
 
 
+def test_what_the_verdict_tells_to_use_is_not_followed_by_another_that_may_be_as_good(make_evaluation: Make) -> None:
+    misses = {"tuned": range(40), "zero_shot": range(20, 66), "tfidf": range(10)}
+    tuned, *others = _systems(make_evaluation, 100, misses)
+    found = compare(tuned, others, section=SECTION)
+    verdicts = {row.baseline: row.verdict for row in found.differences}
+    assert verdicts == {"zero_shot": "underpowered", "tfidf": "regressed"}
+    assert found.sentence.endswith("Use tfidf instead.") and found.advice == ""
+
+
 def test_a_metric_that_is_better_when_lower_is_compared_the_right_way(make_paired: Paired) -> None:
     found = _compared(make_paired(900, 3, 3, 94, ("tuned", "few_shot")))
     rows = [

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -58,7 +59,8 @@ class Home:
         self.key, self.vault = path / "safe" / "clinic.key", path / "safe" / "v.vault"
         for name in FOLDERS:
             (path / name).mkdir()
-        make_key(self.key)
+        with mock.patch("metier.data.privacy.vault_key.secrets.token_bytes", lambda size: bytes(range(size))):
+            make_key(self.key)  # one key: ids of records, and so the splits, are made with it
 
     def enter(self, patch: pytest.MonkeyPatch) -> None:
         """Let the cache, the state and temporary files be here."""

@@ -21,7 +21,7 @@ from metier.evaluation.metrics import unknown
 from metier.evaluation.results import Estimate
 from metier.evaluation.significance.bootstrap import bca_interval
 from metier.evaluation.significance.design_effect import design_effect
-from metier.evaluation.significance.distributions import binomial_at_most, lower_share
+from metier.evaluation.significance.distributions import binomial_at_most, clopper_pearson, lower_share
 from metier.evaluation.significance.paired import Resampling, mean_score
 from metier.evaluation.statistics import wilson_interval
 
@@ -247,7 +247,7 @@ def look_at_promise(
         effect = design_effect((~right[chosen]).astype(np.float64), None if groups is None else groups[chosen])
         trials, successes = answered / effect, hits / effect
         at_least = lower_share(successes, trials, promise.confidence)
-        low, high = lower_share(successes, trials, 0.975), 1 - lower_share(trials - successes, trials, 0.975)
+        low, high = clopper_pearson(successes, trials)
         method = "clopper-pearson" if groups is None else f"clopper-pearson ({math.floor(trials)} effective items)"
         accuracy = Estimate(value=hits / answered, low=low, high=high, n=answered, method=method)
         missed = high < promise.target
